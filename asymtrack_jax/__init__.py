@@ -1,0 +1,53 @@
+"""AsymTrack in JAX: efficient single-object visual tracking.
+
+model = asymtrack_jax.load("checkpoints/tiny")
+tracker = asymtrack_jax.Tracker(model)
+tracker.init(frame, init_bbox)
+bbox, score = tracker.update(next_frame)
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asymtrack_jax.config import VARIANTS, ModelConfig
+    from asymtrack_jax.errors import InputError
+    from asymtrack_jax.models.asymtrack import AsymTrack
+    from asymtrack_jax.models.efficientmod import Modulation
+    from asymtrack_jax.models.fuse import fuse
+    from asymtrack_jax.models.head import Prediction
+    from asymtrack_jax.tracking.model import Model, load
+    from asymtrack_jax.tracking.tracker import Tracker
+
+__all__ = [
+    "VARIANTS",
+    "AsymTrack",
+    "InputError",
+    "Model",
+    "ModelConfig",
+    "Modulation",
+    "Prediction",
+    "Tracker",
+    "fuse",
+    "load",
+]
+
+# Imported at first use, so that code without a network (data, metrics) never starts jax.
+_HOMES = {
+    "VARIANTS": "config",
+    "AsymTrack": "models.asymtrack",
+    "InputError": "errors",
+    "Model": "tracking.model",
+    "ModelConfig": "config",
+    "Modulation": "models.efficientmod",
+    "Prediction": "models.head",
+    "Tracker": "tracking.tracker",
+    "fuse": "models.fuse",
+    "load": "tracking.model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,65 @@
+"""Bounding boxes: one implementation for numpy and jax arrays.
+
+Shapes are [..., 4]; formats are the field's: `xywh` (left, top, width, height), `xyxy` (left, top,
+right, bottom) and `cxcywh` (centre, size). Coordinates are continuous: a box covers
+[x, x + w) x [y, y + h), and its right and bottom edges are exclusive.
+"""
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+Boxes = Float[Any, "*b 4"]  # a numpy or a jax array
+
+
+def _namespace(array: Any) -> ModuleType:
+    return array.__array_namespace__()
+
+
+def xywh_to_xyxy(boxes: Boxes) -> Boxes:
+    """Corners of boxes given as top-left corner and size."""
+    corner, size = boxes[..., :2], boxes[..., 2:]
+    return _namespace(boxes).concat([corner, corner + size], axis=-1)
+
+
+def xyxy_to_cxcywh(boxes: Boxes) -> Boxes:
+    """Centre and size of boxes given as corners."""
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return _namespace(boxes).concat([(low + high) / 2, high - low], axis=-1)
+
+
+def cxcywh_to_xywh(boxes: Boxes) -> Boxes:
+    """Top-left corner and size of boxes given as centre and size."""
+    centre, size = boxes[..., :2], boxes[..., 2:]
+    return _namespace(boxes).concat([centre - size / 2, size], axis=-1)
+
+
+def iou(a: Boxes, b: Boxes) -> Float[Any, "*b"]:
+    """Intersection over union of xywh boxes, element by element.
+
+    Two boxes without any area give NaN, since their overlap is not defined.
+    """
+    xp = _namespace(a)
+    corners_a, corners_b = xywh_to_xyxy(a), xywh_to_xyxy(b)
+    low = xp.maximum(corners_a[..., :2], corners_b[..., :2])
+    high = xp.minimum(corners_a[..., 2:], corners_b[..., 2:])
+    shared = xp.prod(xp.maximum(high - low, 0), axis=-1)
+    union = xp.prod(a[..., 2:], axis=-1) + xp.prod(b[..., 2:], axis=-1) - shared
+    with np.errstate(invalid="ignore"):
+        return shared / union
+
+
+def clip_to_frame(boxes: Boxes, height: int, width: int, margin: float = 10.0) -> Boxes:
+    """Moves xywh boxes, in pixels, into a frame so that at least `margin` pixels stay inside.
+
+    The published tracker clips every prediction so: corners are held within the frame less the
+    margin, and no side is shorter than the margin.
+    """
+    xp = _namespace(boxes)
+    corners = xywh_to_xyxy(boxes)
+    size = xp.asarray([width, height], dtype=corners.dtype)
+    low = xp.minimum(xp.maximum(corners[..., :2], 0), size - margin)
+    high = xp.minimum(xp.maximum(corners[..., 2:], margin), size)
+    return xp.concat([low, xp.maximum(high - low, margin)], axis=-1)

@@ -1,0 +1,1 @@
+"""Videos with annotated targets, from disk or rendered; nothing here needs jax."""

@@ -1,0 +1,61 @@
+"""A plain folder of sequences: `D/<sequence>/img/*.jpg` and `D/<sequence>/groundtruth.txt`."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from asymtrack_jax.data.readers.text import read_boxes
+from asymtrack_jax.data.sequences import Sequence, image_files, in_order
+from asymtrack_jax.errors import InputError
+
+LAYOUT = (
+    "expected one folder a sequence, <sequence>/img/*.jpg (or png) and <sequence>/groundtruth.txt "
+    "with one line x,y,w,h a frame (0-based pixels, nan where the target is absent)"
+)
+
+
+def read_sequences(directory: Path) -> list[Sequence]:
+    """Reads the annotations of every sequence in a folder, in order of their names.
+
+    Subfolders with neither `img` nor `groundtruth.txt` are passed over. No image is opened.
+
+    Raises:
+        InputError: the folder is missing or holds no sequence, or (all of them in one message)
+            sequences lack images or annotation, have more or fewer lines than images, a line that
+            is no box, or no target in their first frame.
+    """
+    if not directory.is_dir():
+        raise InputError(f"no folder {directory}: {LAYOUT}")
+    sequences: list[Sequence] = []
+    problems: list[str] = []
+    for folder in in_order(directory):
+        if (folder / "img").is_dir() or (folder / "groundtruth.txt").is_file():
+            try:
+                sequences.append(_read_sequence(folder))
+            except InputError as error:
+                problems.append(f"  {error}")
+    if problems:
+        raise InputError(f"cannot use {directory}: {LAYOUT}\n" + "\n".join(problems))
+    if not sequences:
+        raise InputError(f"no sequences in {directory}: {LAYOUT}")
+    return sequences
+
+
+def _read_sequence(folder: Path) -> Sequence:
+    images, annotation = folder / "img", folder / "groundtruth.txt"
+    if not images.is_dir():
+        raise InputError(f"no folder {images}")
+    frames = tuple(image_files(images))
+    if not frames:
+        raise InputError(f"no images in {images}")
+    boxes = read_boxes(annotation)
+    if len(boxes) != len(frames):
+        raise InputError(f"{annotation} has {len(boxes)} lines for {len(frames)} images")
+    _check_first(annotation, boxes[0])
+    return Sequence(folder.name, frames, boxes)
+
+
+def _check_first(annotation: Path, box: Float64[np.ndarray, "4"]) -> None:
+    if not (box[2:] > 0).all():  # nor is NaN
+        raise InputError(f"{annotation}, line 1: no target to start from, got {box.tolist()}")

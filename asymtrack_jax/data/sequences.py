@@ -1,0 +1,69 @@
+"""What a sequence is, and how one of its frames is read."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float64, UInt8
+
+from asymtrack_jax.errors import InputError
+
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sequence:
+    """A video with one annotated target.
+
+    Attributes:
+        name: unique in its data set; its results are filed under it.
+        frames: image files, in order.
+        boxes: xywh in pixels of the stored images, the top-left pixel's corner at 0, 0; NaN where
+            the target is absent. The first is a real box: trackers start from it.
+        visible: False where the target cannot be seen, if the set says so.
+    """
+
+    name: str
+    frames: tuple[Path, ...]
+    boxes: Float64[np.ndarray, "N 4"]
+    visible: Bool[np.ndarray, " N"] | None = None
+
+
+def in_order(directory: Path) -> list[Path]:
+    """What a folder holds, by name with numbers by value (2 before 10), less hidden entries."""
+
+    def key(path: Path) -> list[str | int]:
+        parts = re.split(r"([0-9]+)", path.name)
+        return [int(part) if index % 2 else part for index, part in enumerate(parts)]
+
+    return sorted((p for p in directory.iterdir() if not p.name.startswith(".")), key=key)
+
+
+def image_files(directory: Path) -> list[Path]:
+    """The images in a folder, in order."""
+    return [path for path in in_order(directory) if path.suffix.lower() in IMAGE_SUFFIXES]
+
+
+def read_frame(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+    """Reads an image as RGB; grey and transparent images become RGB too.
+
+    Raises:
+        InputError: the file is missing, no image, or a JPEG that breaks off. OpenCV would fill the
+            rest of that with grey and carry on.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read frame {path}: {error.strerror}") from error
+    if data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+        raise InputError(f"frame {path} breaks off: the end of the JPEG is missing")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error as error:  # such as more pixels than OpenCV allows
+        raise InputError(f"cannot decode frame {path}: {error.err}") from error
+    if image is None:
+        raise InputError(f"frame {path} is not an image, or damaged")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # pyright: ignore[reportReturnType]

@@ -1,0 +1,176 @@
+"""A folder of results: what a tracker returned, one file a sequence, and whose results they are.
+
+`<sequence>.txt` holds one line x, y, w, h a frame, tab-separated, and `<sequence>_time.txt` the
+tracker's seconds for it. By default boxes are truncated to integers, as the published results of
+this tracker family are; that costs small targets some overlap, so compare like with like.
+`manifest.json` says what made them; a folder never mixes results of two makers.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from asymtrack_jax.data.readers.text import read_boxes, read_lines
+from asymtrack_jax.data.sequences import Sequence
+from asymtrack_jax.errors import InputError
+from asymtrack_jax.files import write_atomically
+from asymtrack_jax.models import checkpoint
+
+MANIFEST = "manifest.json"
+_IDENTITY = ("checkpoint_sha256", "dataset", "result_format")
+
+
+def make_manifest(
+    checkpoint_dir: Path, dataset: str, protocol: str, *, floats: bool, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What makes the results of a run: the weights, the settings, and the versions around them."""
+    with (checkpoint_dir / checkpoint.FILE_NAME).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    packages = {name: importlib.metadata.version(name) for name in ("jax", "flax", "numpy")}
+    return {
+        "dataset": dataset,
+        "protocol": protocol,
+        "checkpoint_sha256": digest,
+        "result_format": "float" if floats else "int",
+        "options": dict(options),
+        "versions": {
+            "python": platform.python_version(),
+            **packages,
+            "opencv": cv2.__version__,
+        },
+    }
+
+
+def claim(directory: Path, manifest: Mapping[str, Any]) -> None:
+    """Opens a folder for results: a new one gets the manifest, an old one must have its like.
+
+    The manifest is that of the run which began the folder; protocol, options and versions may
+    differ in the runs that finish it.
+
+    Raises:
+        InputError: the folder holds results of another checkpoint, data set or format, or results
+            of unknown origin, or is no folder.
+    """
+    path = directory / MANIFEST
+    if path.exists():
+        known = _read_manifest(path)
+        if differing := [name for name in _IDENTITY if known.get(name) != manifest[name]]:
+            found = "; ".join(
+                f"{name} {known.get(name)}, now {manifest[name]}" for name in differing
+            )
+            raise InputError(
+                f"{directory} holds results of another run ({found}): choose another output folder"
+            )
+        return
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory} is a file: choose another output folder")
+    if next(directory.glob("*.txt"), None):
+        raise InputError(
+            f"{directory} holds text files, and no {MANIFEST} that says whose results they are: "
+            "choose another output folder"
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, (json.dumps(manifest, indent=2, default=str) + "\n").encode())
+
+
+def finished(directory: Path, sequences: Iterable[Sequence], *, floats: bool) -> list[Sequence]:
+    """The sequences that have a result: a file that can be read, with one line a frame.
+
+    Raises:
+        InputError: two sequences would share a file, or a result starts from another box than its
+            sequence: it was made on other data.
+    """
+    sequences = list(sequences)
+    _check_names([sequence.name for sequence in sequences])
+    return [sequence for sequence in sequences if _is_finished(directory, sequence, floats)]
+
+
+def write_result(
+    directory: Path,
+    name: str,
+    boxes: Float[np.ndarray, "N 4"],
+    seconds: Float[np.ndarray, " N"],
+    *,
+    floats: bool,
+) -> None:
+    """Writes a sequence's boxes (xywh, pixels) and times; whole or not at all."""
+    box_format = "\t".join(["%.6f" if floats else "%d"] * 4) + "\n"
+    # The boxes last: with them the sequence counts as finished.
+    times = "".join(f"{value:.6f}\n" for value in seconds)
+    write_atomically(_times_path(directory, name), times.encode())
+    rounded = _as_written(boxes, floats)
+    lines = "".join(box_format % tuple(box) for box in rounded)
+    write_atomically(boxes_path(directory, name), lines.encode())
+
+
+def boxes_path(directory: Path, name: str) -> Path:
+    """The file of a sequence's boxes; `data.readers.text.read_boxes` reads it."""
+    return directory / f"{name}.txt"
+
+
+def read_seconds(directory: Path, name: str) -> Float[np.ndarray, " N"] | None:
+    """The tracker's seconds for each frame of a sequence; None if no file says.
+
+    Raises:
+        InputError: the file is there, but holds something else.
+    """
+    path = _times_path(directory, name)
+    if not path.exists():
+        return None
+    try:
+        return np.array([float(line) for line in read_lines(path)])
+    except ValueError as error:
+        raise InputError(f"{path} must hold one number of seconds a line: {error}") from error
+
+
+def _is_finished(directory: Path, sequence: Sequence, floats: bool) -> bool:
+    path = boxes_path(directory, sequence.name)
+    if not path.exists():
+        return False
+    try:
+        boxes = read_boxes(path)
+    except InputError:
+        return False
+    if len(boxes) != len(sequence.frames):
+        return False
+    if not np.allclose(boxes[0], _as_written(sequence.boxes[0], floats), rtol=0, atol=1e-5):
+        raise InputError(
+            f"{path} starts from {boxes[0].tolist()} and the sequence from "
+            f"{sequence.boxes[0].tolist()}: a result on other data; choose another output folder"
+        )
+    return True
+
+
+def _as_written(boxes: Float[np.ndarray, "*b 4"], floats: bool) -> Float[np.ndarray, "*b 4"]:
+    return boxes if floats else np.trunc(boxes)
+
+
+def _check_names(names: list[str]) -> None:
+    clash = {name for name in names if names.count(name) > 1 or f"{name}_time" in names}
+    if clash:
+        raise InputError(
+            f"the results of sequences {sorted(clash)} would overwrite others: no name may occur "
+            "twice, or be another's followed by _time"
+        )
+
+
+def _times_path(directory: Path, name: str) -> Path:
+    return directory / f"{name}_time.txt"
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}; choose another output folder") from error
+    if not isinstance(manifest, dict):
+        raise InputError(f"{path} is not a manifest; choose another output folder")
+    return manifest

@@ -1,0 +1,186 @@
+"""The small layers that every part of the network is made of, with PyTorch's constants.
+
+Features are NHWC throughout, so linear layers and norms act on the last axis.
+"""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+gelu = functools.partial(nn.gelu, approximate=False)
+
+# Flax's faster variance, E[x^2] - E[x]^2, loses digits that parity needs.
+LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
+
+# A norm whose scale and shift live in the weights of the layers it feeds.
+PlainNorm = functools.partial(LayerNorm, use_scale=False, use_bias=False)
+
+# PyTorch draws a convolution's kernel and bias from U(-b, b), b = 1 / sqrt(fan_in).
+uniform_fan_in = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def uniform_bias(fan_in: int) -> nn.initializers.Initializer:
+    """PyTorch's initial bias of a layer with `fan_in` inputs per output."""
+
+    def init(key, shape, dtype=jnp.float32, out_sharding=None) -> Array:
+        bound = fan_in**-0.5
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def dense(features: int, *, use_bias: bool = True, name: str | None = None) -> nn.Dense:
+    """A linear layer with the backbone's initial values."""
+    init = nn.initializers.normal(0.02)
+    return nn.Dense(features, use_bias=use_bias, kernel_init=init, name=name)
+
+
+def conv(
+    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, name: str | None = None
+) -> nn.Conv:
+    """A square convolution, padded by half its kernel on every side.
+
+    The padding is explicit because 'SAME' pads other sides than PyTorch does at stride 2.
+    """
+    return nn.Conv(
+        out_channels,
+        (kernel_size, kernel_size),
+        strides=stride,
+        padding=kernel_size // 2,
+        kernel_init=uniform_fan_in,
+        bias_init=uniform_bias(in_channels * kernel_size**2),
+        name=name,
+    )
+
+
+class PatchEmbed(nn.Module):
+    """A strided convolution and a LayerNorm: the network's first layer and its downsampling."""
+
+    out_channels: int
+    kernel_size: int
+    stride: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
+        """Reduces the side of the features by the stride."""
+        x = conv(x.shape[-1], self.out_channels, self.kernel_size, self.stride, name="conv")(x)
+        return LayerNorm(name="norm")(x)
+
+
+class DepthwiseConv(nn.Module):
+    """One 7x7 filter a channel, padded to keep the size."""
+
+    kernel_size: int = 7
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+        """Filters each channel alone."""
+        size, channels = self.kernel_size, x.shape[-1]
+        kernel = self.param("kernel", uniform_fan_in, (size, size, 1, channels))
+        bias = self.param("bias", uniform_bias(size**2), (channels,))
+        return depthwise_conv(x, kernel) + bias
+
+
+def depthwise_conv(
+    x: Float[Array, "B H W C"], kernel: Float[Array, "k k 1 C"]
+) -> Float[Array, "B H W C"]:
+    """Depthwise convolution in the form that is fast on the platform it is compiled for."""
+    return jax.lax.platform_dependent(
+        x, kernel, cpu=depthwise_conv_shifted, default=depthwise_conv_grouped
+    )
+
+
+def depthwise_conv_grouped(
+    x: Float[Array, "B H W C"], kernel: Float[Array, "k k 1 C"]
+) -> Float[Array, "B H W C"]:
+    """The textbook lowering: XLA's grouped convolution, one group a channel."""
+    pad = kernel.shape[0] // 2
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(1, 1),
+        padding=((pad, pad), (pad, pad)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+@jax.custom_vjp
+def depthwise_conv_shifted(
+    x: Float[Array, "B H W C"], kernel: Float[Array, "k k 1 C"]
+) -> Float[Array, "B H W C"]:
+    """The same as a sum of shifted products, which XLA fuses into one vectorised loop on a CPU."""
+    size, (_, H, W, _) = kernel.shape[0], x.shape
+    padded = _pad_sides(x, size // 2)
+    out = jnp.zeros_like(x)
+    for i in range(size):
+        for j in range(size):
+            out += padded[:, i : i + H, j : j + W] * kernel[i, j, 0]
+    return out
+
+
+def _shifted_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return depthwise_conv_shifted(x, kernel), (x, kernel)
+
+
+def _shifted_backward(residuals: tuple[Array, Array], grad: Array) -> tuple[Array, Array]:
+    """Gradients that XLA:CPU compiles and runs several times faster than those it derives.
+
+    The kernel's is summed image by image and over the height first, which vectorises and stays in
+    cache.
+    """
+    x, kernel = residuals
+    size, (_, H, W, C) = kernel.shape[0], x.shape
+
+    def add_image(total: Array, image: tuple[Array, Array]) -> tuple[Array, None]:
+        padded, grad = image
+        shifts = [(i, j) for i in range(size) for j in range(size)]
+        products = [(padded[i : i + H, j : j + W] * grad).sum(0) for i, j in shifts]
+        return total + jnp.stack(products), None
+
+    images = (_pad_sides(x, size // 2), grad)
+    total, _ = jax.lax.scan(add_image, jnp.zeros((size * size, W, C), x.dtype), images)
+    kernel_grad = total.sum(1).reshape(kernel.shape)
+    return depthwise_conv_shifted(grad, kernel[::-1, ::-1]), kernel_grad
+
+
+depthwise_conv_shifted.defvjp(_shifted_forward, _shifted_backward)
+
+
+def _pad_sides(x: Float[Array, "B H W C"], pad: int) -> Float[Array, "B h w C"]:
+    return jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation that keeps PyTorch's running variance: unbiased, unlike Flax's.
+
+    The running statistics are the collection `batch_stats`, entries `mean` and `var`; a batch's are
+    taken over all axes but the last, and over the whole global batch when it is sharded.
+    """
+
+    momentum: float = 0.9  # the share that is kept; PyTorch counts the other way, 0.1
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"], *, train: bool) -> Float[Array, "B H W C"]:
+        """Normalises with the batch's statistics and updates the running ones if `train`."""
+        shape = x.shape[-1:]
+        scale = self.param("scale", nn.initializers.ones, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape)
+        if train:
+            axes = tuple(range(x.ndim - 1))
+            mean, var = x.mean(axes), x.var(axes)
+            if not self.is_initializing():
+                count = x.size // x.shape[-1]
+                unbiased = var * count / (count - 1)
+                fresh = 1 - self.momentum
+                running_mean.value = self.momentum * running_mean.value + fresh * mean
+                running_var.value = self.momentum * running_var.value + fresh * unbiased
+        else:
+            mean, var = running_mean.value, running_var.value
+        return (x - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias

@@ -1,0 +1,85 @@
+"""Efficient template modulation (paper, section 3.2): the template's kernels filter the search.
+
+The template stream leaves a few dynamic one-dimensional convolution kernels; the search stream
+gathers its own features into as many prototypes, filters these with them, and spreads the result
+back over its grid.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float
+
+from asymtrack_jax.models.layers import LayerNorm, dense
+
+KERNEL_WIDTH = 3
+
+
+@struct.dataclass
+class DynamicKernels:
+    """What one modulation keeps of a template: convolution kernels along the channel axis.
+
+    Attributes:
+        depthwise: one kernel per prototype.
+        pointwise: mixes prototypes; the second axis is the output's.
+    """
+
+    depthwise: Float[Array, "B N 3"]
+    pointwise: Float[Array, "B N N"]
+
+
+class TemplateModulation(nn.Module):
+    """Makes dynamic kernels of template features, and modulates search features with them."""
+
+    dim: int
+    num_kernels: int
+
+    def setup(self):
+        """Builds the layers of both streams."""
+        self.template_assignment = dense(self.num_kernels)
+        self.search_assignment = dense(self.num_kernels)
+        self.kernel_weights = dense(KERNEL_WIDTH + self.num_kernels)
+        self.prototype_norm = LayerNorm()
+        self.gate = dense(1)
+        self.norm = LayerNorm()
+
+    def kernels(self, z: Float[Array, "B H W C"]) -> DynamicKernels:
+        """Kernels of a template.
+
+        No gradient flows through the gathered features, so `template_assignment` keeps its initial
+        value in training, as in the published checkpoints.
+        """
+        gathered = jax.lax.stop_gradient(_gather(self.template_assignment(z), z))
+        weights = self.kernel_weights(gathered)
+        return DynamicKernels(weights[..., :KERNEL_WIDTH], weights[..., KERNEL_WIDTH:])
+
+    def __call__(
+        self, x: Float[Array, "B H W C"], kernels: DynamicKernels
+    ) -> Float[Array, "B H W C"]:
+        """Search features modulated by a template's kernels."""
+        assignment = self.search_assignment(x)
+        prototypes = _gather(assignment, x)
+        prototypes = nn.relu(_convolve_channels(prototypes, kernels.depthwise))
+        prototypes = jnp.einsum("bmn,bnc->bmc", kernels.pointwise, prototypes)
+        prototypes = self.prototype_norm(prototypes)
+        spread = jnp.einsum("bnc,bhwn->bhwc", prototypes, assignment)
+        gate = nn.sigmoid(jnp.einsum("bnd,bnc->bdc", self.gate(prototypes), prototypes))
+        return x + nn.relu(self.norm(spread * gate[:, None]))
+
+
+def _gather(
+    assignment: Float[Array, "B H W N"], features: Float[Array, "B H W C"]
+) -> Float[Array, "B N C"]:
+    """Sums features over the grid, weighted by each prototype's assignment."""
+    return jnp.einsum("bhwn,bhwc->bnc", assignment, features)
+
+
+def _convolve_channels(
+    x: Float[Array, "B N C"], kernels: Float[Array, "B N 3"]
+) -> Float[Array, "B N C"]:
+    """Filters each row along its channels with a kernel of its own, zeros beyond the ends."""
+    C, pad = x.shape[-1], KERNEL_WIDTH // 2
+    padded = jnp.pad(x, ((0, 0), (0, 0), (pad, pad)))
+    taps = [kernels[..., i, None] * padded[..., i : i + C] for i in range(KERNEL_WIDTH)]
+    return sum(taps[1:], start=taps[0])

@@ -1,0 +1,1 @@
+"""From frames and boxes to the network, and back."""

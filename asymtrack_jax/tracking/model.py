@@ -1,0 +1,110 @@
+"""A network bound to its weights: two jitted functions, ready to track."""
+
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from asymtrack_jax.config import ModelConfig
+from asymtrack_jax.errors import InputError
+from asymtrack_jax.models import checkpoint
+from asymtrack_jax.models.asymtrack import AsymTrack, init_variables
+from asymtrack_jax.models.efficientmod import Modulation
+from asymtrack_jax.models.fuse import fuse
+from asymtrack_jax.models.head import Prediction
+from asymtrack_jax.tracking.crop import normalise
+
+Image = Float[Array | np.ndarray, "B S S 3"] | UInt8[Array | np.ndarray, "B S S 3"]
+
+
+class Model:
+    """AsymTrack with weights. It has no state: each method is a function of its arguments.
+
+    Both methods are compiled once a batch size and type of image. Images are float32, normalised
+    (`tracking.crop.normalise`), or uint8 RGB pixels, which are then normalised on the device.
+
+    Attributes:
+        config: sizes of the network.
+    """
+
+    def __init__(self, config: ModelConfig, variables: Any, *, fused: bool = True):
+        """Binds variables to the network.
+
+        Args:
+            config: sizes of the network.
+            variables: of the fused form if `fused`, else of the training form.
+            fused: which form they are.
+        """
+        network = AsymTrack(config, fused)
+        variables = jax.device_put(variables)
+
+        # Closed over rather than passed, so that XLA lays the weights out once, when it compiles.
+        def init_template(template: Array) -> Modulation:
+            return network.apply(variables, _as_input(template), method="init_template")  # pyright: ignore[reportReturnType]
+
+        def step(modulation: Modulation, search: Array) -> Prediction:
+            return network.apply(variables, modulation, _as_input(search), method="step")  # pyright: ignore[reportReturnType]
+
+        self.config = config
+        self._init_template = jax.jit(init_template)
+        self._step = jax.jit(step)
+
+    def init_template(self, template: Image) -> Modulation:
+        """What tracking needs of a template, [B, template_size, template_size, 3].
+
+        Raises:
+            InputError: another shape or type.
+        """
+        _check("template", template, self.config.template_size)
+        return self._init_template(template)
+
+    def step(self, modulation: Modulation, search: Image) -> Prediction:
+        """Where the target is in a search crop, [B, search_size, search_size, 3].
+
+        Raises:
+            InputError: another shape or type, or another batch size than the modulation's.
+        """
+        _check("search", search, self.config.search_size)
+        if search.shape[0] != modulation.keys.shape[0]:
+            raise InputError(
+                f"search has batch size {search.shape[0]} and the modulation was made of "
+                f"{modulation.keys.shape[0]} templates; they must be the same"
+            )
+        return self._step(modulation, search)
+
+
+def load(directory: str | os.PathLike[str], *, fused: bool = True) -> Model:
+    """Loads a checkpoint that `convert_weights` wrote.
+
+    Args:
+        directory: the checkpoint's directory.
+        fused: fold what can be folded first: faster, and equal within rounding.
+
+    Raises:
+        InputError: there is no checkpoint, or it does not hold what it says.
+    """
+    loaded = checkpoint.read(directory)
+    variables = fuse(loaded.variables) if fused else loaded.variables
+    return Model(loaded.config, variables, fused=fused)
+
+
+def from_scratch(config: ModelConfig, seed: int = 0) -> Model:
+    """A model with fresh, untrained weights: it runs as fast as any, and follows nothing."""
+    return Model(config, fuse(init_variables(config, seed)))
+
+
+def _as_input(image: Array) -> Array:
+    return normalise(image) if image.dtype == jnp.uint8 else image
+
+
+def _check(name: str, image: Any, size: int) -> None:
+    shape, dtype = getattr(image, "shape", None), str(getattr(image, "dtype", type(image).__name__))
+    fits = shape is not None and len(shape) == 4 and shape[0] > 0 and shape[1:] == (size, size, 3)
+    if not fits or dtype not in ("float32", "uint8"):
+        raise InputError(
+            f"{name} must be [B, {size}, {size}, 3], float32 (normalised) or uint8 (pixels); "
+            f"got shape {shape}, {dtype}"
+        )

@@ -1,0 +1,164 @@
+"""Following targets through video: a functional core, and an object like OpenCV's trackers."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from asymtrack_jax.boxes import clip_to_frame, xywh_to_xyxy
+from asymtrack_jax.errors import InputError
+from asymtrack_jax.models.efficientmod import Modulation
+from asymtrack_jax.tracking.crop import crop_square, map_back
+from asymtrack_jax.tracking.model import Model
+
+Frame = UInt8[np.ndarray, "H W 3"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrackerState:
+    """All that is known of N targets between two frames.
+
+    Attributes:
+        bboxes: where they are, xywh in pixels.
+        modulation: what their templates left, batch size N.
+    """
+
+    bboxes: Float[np.ndarray, "N 4"]
+    modulation: Modulation
+
+
+def start(model: Model, frame: Frame, init_bboxes: Float[np.ndarray, "N 4"]) -> TrackerState:
+    """The state after the first frame, from the targets' boxes in it (xywh, pixels).
+
+    Raises:
+        InputError: the frame is not uint8 RGB, or a box is not finite, has no area, does not touch
+            the frame, or is more than twice as wide or high as the frame.
+    """
+    check_frame(frame)
+    check_init_bboxes(init_bboxes, frame.shape[0], frame.shape[1])
+    c = model.config
+    templates, _ = _crops(frame, init_bboxes, c.template_factor, c.template_size)
+    return TrackerState(init_bboxes, model.init_template(templates))
+
+
+def advance(
+    model: Model, state: TrackerState, frame: Frame
+) -> tuple[TrackerState, Float[np.ndarray, " N"]]:
+    """The state after the next frame, and each target's score (see `Prediction`).
+
+    The frame may be of another size than the last one: the search goes on around the same pixels,
+    and boxes are moved into the new frame. Every box is at least 10 pixels wide and high, with at
+    least 10 pixels inside the frame, as published.
+
+    Raises:
+        InputError: the frame is not uint8 RGB.
+        FloatingPointError: the network's output is not finite.
+    """
+    check_frame(frame)
+    c = model.config
+    searches, scales = _crops(frame, state.bboxes, c.search_factor, c.search_size)
+    prediction = model.step(state.modulation, searches)
+    boxes, scores = jax.device_get((prediction.boxes, prediction.scores))
+    boxes = boxes.astype(np.float64)
+    if not np.isfinite(boxes).all():
+        raise FloatingPointError(f"the network predicted {boxes.tolist()}: are its weights sound?")
+    bboxes = map_back(boxes, state.bboxes, scales, c.search_size)
+    bboxes = clip_to_frame(bboxes, frame.shape[0], frame.shape[1])
+    return dataclasses.replace(state, bboxes=bboxes), scores
+
+
+class Tracker:
+    """Follows one target, or several at once, from their boxes in the first frame.
+
+        tracker = Tracker(model)
+        tracker.init(frame, init_bbox)
+        bbox, score = tracker.update(next_frame)
+
+    Frames are uint8 RGB [H, W, 3] (OpenCV reads BGR: use `cv2.cvtColor`). Boxes are x, y, w, h in
+    pixels of the frame, with the top-left pixel's corner at 0, 0.
+    """
+
+    def __init__(self, model: Model):
+        self._model = model
+        self._state: TrackerState | None = None
+        self._single = True
+
+    def init(
+        self, frame: Frame, init_bbox: Float[np.ndarray, "4"] | Float[np.ndarray, "N 4"] | Sequence
+    ) -> None:
+        """Starts anew on a frame: nothing of an earlier target stays.
+
+        Args:
+            frame: the first frame.
+            init_bbox: one box, or [N, 4] boxes of N targets.
+
+        Raises:
+            InputError: see `start`; an earlier target is then followed on.
+        """
+        try:
+            bboxes = np.array(init_bbox, np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"init_bbox must be four numbers x, y, w, h: {error}") from error
+        if bboxes.shape != (4,) and (bboxes.ndim != 2 or bboxes.shape[1] != 4 or not len(bboxes)):
+            raise InputError(f"init_bbox must be x, y, w, h or [N, 4]; got shape {bboxes.shape}")
+        self._state = start(self._model, frame, bboxes.reshape(-1, 4))
+        self._single = bboxes.ndim == 1
+
+    def update(
+        self, frame: Frame
+    ) -> (
+        tuple[Float[np.ndarray, "4"], float]
+        | tuple[Float[np.ndarray, "N 4"], Float[np.ndarray, " N"]]
+    ):
+        """Finds the targets in the next frame.
+
+        Returns:
+            The box (xywh, float64) and its score; of N targets, [N, 4] and [N].
+
+        Raises:
+            InputError: `init` was not called, or the frame is not uint8 RGB.
+        """
+        if self._state is None:
+            raise InputError("the tracker has no target yet: call init(frame, init_bbox) first")
+        self._state, scores = advance(self._model, self._state, frame)
+        bboxes = self._state.bboxes.copy()
+        return (bboxes[0], float(scores[0])) if self._single else (bboxes, scores)
+
+
+def check_frame(frame: object) -> None:
+    """Raises `InputError` unless the frame is a uint8 array [H, W, 3] with some pixels."""
+    if not isinstance(frame, np.ndarray):
+        found = type(frame).__name__
+    elif frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
+        found = f"shape {frame.shape}, {frame.dtype}"
+    else:
+        return
+    raise InputError(
+        f"a frame must be a uint8 RGB array [H, W, 3]; got {found}. Turn grey and RGBA images into "
+        "RGB with cv2.cvtColor, and scale floats to 0..255 and round them"
+    )
+
+
+def check_init_bboxes(bboxes: Float[np.ndarray, "N 4"], height: int, width: int) -> None:
+    """Raises `InputError` for the first box that no template can be cut around."""
+    for bbox in bboxes:
+        described = "init_bbox x, y, w, h = " + ", ".join(f"{value:g}" for value in bbox)
+        if not np.isfinite(bbox).all():
+            raise InputError(f"{described}: all four numbers must be finite")
+        if (bbox[2:] <= 0).any():
+            raise InputError(f"{described}: width and height must be positive")
+        low, high = np.split(xywh_to_xyxy(bbox), 2)
+        size = np.array([width, height])
+        if (high <= 0).any() or (low >= size).any():
+            raise InputError(f"{described}: lies outside the frame of {width} x {height} pixels")
+        if (bbox[2:] > 2 * size).any():
+            raise InputError(f"{described}: more than twice the frame of {width} x {height} pixels")
+
+
+def _crops(
+    frame: Frame, bboxes: Float[np.ndarray, "N 4"], factor: float, size: int
+) -> tuple[UInt8[np.ndarray, "N size size 3"], Float[np.ndarray, " N"]]:
+    crops, scales = zip(*(crop_square(frame, bbox, factor, size) for bbox in bboxes), strict=True)
+    return np.stack(crops), np.array(scales)

@@ -1,0 +1,183 @@
+"""Video in and out: frames of files, folders and cameras, and a writer that keeps no half file."""
+
+import dataclasses
+import itertools
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from asymtrack_jax.data.sequences import IMAGE_SUFFIXES, image_files, read_frame
+from asymtrack_jax.data.synthetic import render_clip
+from asymtrack_jax.errors import InputError
+
+Frame = UInt8[np.ndarray, "H W 3"]
+
+CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # both are in every build of OpenCV
+DEFAULT_FPS = 25.0  # of a source that does not say, such as a folder of images
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameSource:
+    """Frames to read once, one at a time.
+
+    Attributes:
+        first_frame: uint8 RGB [H, W, 3].
+        frames: all frames, `first_frame` among them. A frame that cannot be read raises
+            `InputError`; sizes may differ.
+        fps: frames per second.
+        num_frames: how many there are; None if that is not known, as for a camera.
+        path: the video file; None if the source is none.
+        truth: the only target's true boxes, xywh in pixels, where they are known.
+    """
+
+    first_frame: Frame
+    frames: Iterator[Frame]
+    fps: float = DEFAULT_FPS
+    num_frames: int | None = None
+    path: Path | None = None
+    truth: Float[np.ndarray, "T 4"] | None = None
+
+
+def open_source(name: str | None) -> FrameSource:
+    """Opens a video file, a folder of images, a camera (by index: 0, 1, ...) or a rendered clip.
+
+    Images are taken in the order of their names, where numbers count by value: 2 before 10.
+
+    Args:
+        name: None for the clip.
+
+    Raises:
+        InputError: there is no such thing, it is of another kind, or it holds no readable frame.
+    """
+    if name is None:
+        clip = render_clip(120, size=(360, 480))
+        return FrameSource(clip[0], iter(clip), num_frames=len(clip), truth=clip.boxes)
+    path = Path(name)
+    if path.is_dir():
+        return _open_folder(path)
+    if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        raise InputError(f"{path} is one image: pass its folder, or a video")
+    if path.is_file():
+        problem = f"{path} is not a video that OpenCV can read"
+        return _open_capture(cv2.VideoCapture(str(path)), problem, path)
+    if re.fullmatch(r"\d{1,2}", name):
+        return _open_capture(cv2.VideoCapture(int(name)), f"camera {name} gives no picture", None)
+    raise InputError(f"{name}: no such video file, folder of images or camera index")
+
+
+def _open_folder(folder: Path) -> FrameSource:
+    paths = image_files(folder)
+    if not paths:
+        raise InputError(f"{folder} holds no images ({' '.join(sorted(IMAGE_SUFFIXES))})")
+    frames = map(read_frame, paths)
+    first = next(frames)
+    return FrameSource(first, itertools.chain([first], frames), num_frames=len(paths))
+
+
+def _open_capture(capture: cv2.VideoCapture, problem: str, path: Path | None) -> FrameSource:
+    frames = _read_capture(capture)
+    first = next(frames, None)
+    if first is None:
+        raise InputError(problem)
+    fps, count = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    return FrameSource(
+        first,
+        itertools.chain([first], frames),
+        fps if 0 < fps <= 1000 else DEFAULT_FPS,  # containers and cameras may claim anything
+        count if count > 0 else None,
+        path,
+    )
+
+
+def _read_capture(capture: cv2.VideoCapture) -> Iterator[Frame]:
+    while True:
+        read, image = capture.read()
+        if not read:
+            return
+        yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+class VideoWriter:
+    """Writes RGB frames to a video of the first frame's size; others are letterboxed to it.
+
+    The file appears, or replaces what was there, when the writer is closed after one frame or more.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, path: Path, fps: float):
+        """Prepares to write.
+
+        Raises:
+            InputError: the name ends neither in .mp4 nor in .avi, or its folder is not there or
+                cannot be written to.
+        """
+        if path.suffix.lower() not in CODECS:
+            raise InputError(f"{path}: the output's name must end in {' or '.join(CODECS)}")
+        if not path.parent.is_dir():
+            raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+        if path.is_dir() or not os.access(path.parent, os.W_OK):
+            raise InputError(f"{path} cannot be written; choose another output")
+        self.path, self._fps = path, fps
+        self._partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)  # height, width
+        self._count = 0
+
+    def __enter__(self) -> "VideoWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write(self, frame: Frame) -> None:
+        """Appends a frame, uint8 RGB [H, W, 3].
+
+        Raises:
+            InputError: OpenCV cannot write such a video here.
+        """
+        if self._writer is None:
+            self._size = frame.shape[:2]
+            codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
+            self._writer = cv2.VideoWriter(str(self._partial), codec, self._fps, self._size[::-1])
+            if not self._writer.isOpened():
+                raise InputError(f"{self.path}: OpenCV cannot write frames of size {self._size}")
+        self._writer.write(cv2.cvtColor(letterbox(frame, *self._size), cv2.COLOR_RGB2BGR))
+        self._count += 1
+
+    def close(self) -> None:
+        """Finishes the video and moves it into place.
+
+        Raises:
+            InputError: the video on disk is not whole. OpenCV reports no failed write, so that
+                this is the first sign of a full disk.
+        """
+        if self._writer is None:
+            return
+        self._writer.release()
+        self._writer = None
+        if not self._count:
+            self._partial.unlink(missing_ok=True)
+            return
+        if cv2.VideoCapture(str(self._partial)).get(cv2.CAP_PROP_FRAME_COUNT) != self._count:
+            self._partial.unlink(missing_ok=True)
+            raise InputError(f"{self.path} could not be written whole: is the disk full?")
+        self._partial.replace(self.path)
+
+
+def letterbox(frame: Frame, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
+    """The frame scaled to fit a size, centred on black; the frame itself if it has that size."""
+    if frame.shape[:2] == (height, width):
+        return frame
+    scale = min(height / frame.shape[0], width / frame.shape[1])
+    h, w = (max(1, round(side * scale)) for side in frame.shape[:2])
+    canvas = np.zeros((height, width, 3), np.uint8)
+    y, x = (height - h) // 2, (width - w) // 2
+    canvas[y : y + h, x : x + w] = cv2.resize(frame, (w, h), interpolation=cv2.INTER_AREA)
+    return canvas

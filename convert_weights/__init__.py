@@ -1,0 +1,1 @@
+"""Published PyTorch checkpoints to checkpoints of this project, and back."""

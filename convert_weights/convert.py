@@ -1,0 +1,226 @@
+"""Published checkpoints to checkpoints of this project, and back.
+
+Each function writes its output whole or not at all, and returns a summary for people to read.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import flax.traverse_util
+import numpy as np
+import safetensors.numpy
+
+from asymtrack_jax.config import VARIANTS, ModelConfig, model_config
+from asymtrack_jax.errors import InputError
+from asymtrack_jax.files import write_atomically
+from asymtrack_jax.models import checkpoint
+from asymtrack_jax.models.asymtrack import abstract_variables, init_variables
+from convert_weights import rules
+from convert_weights.torch_reader import Tensor, open_state_dict
+
+
+def from_pytorch(
+    path: Path,
+    variant: str,
+    output: Path,
+    *,
+    backbone: bool = False,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> str:
+    """Converts a published checkpoint to one of this project.
+
+    Args:
+        path: file of `torch.save`. Its state dict `net` is a tracker's, or with `backbone` its
+            state dict `state_dict` is an ImageNet EfficientMod-xxs; nothing else in it is read.
+        variant: the network to make of it; the shapes must fit.
+        output: checkpoint directory to write.
+        backbone: whether the file holds a backbone only. What it lacks is freshly initialised.
+        seed: of the fresh values.
+        overwrite: replace the checkpoint in a directory that exists.
+
+    Returns:
+        A summary of what was read, converted, dropped and freshly initialised.
+
+    Raises:
+        InputError: the file is damaged, unsafe or of another network, a weight is not finite, or
+            the directory exists.
+    """
+    _refuse_existing(output, overwrite)
+    key = "state_dict" if backbone else "net"
+    table_of = rules.backbone_table if backbone else rules.tracker_table
+    config = model_config(variant)
+    table = table_of(config)
+    with open_state_dict(path, key) as tensors:
+        _check_fit(path, variant, table_of, tensors)
+        names = list(tensors)
+        arrays = _read_finite(path, table, tensors)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    dropped = _count_exemptions(table.dropped, names)
+    metadata = {
+        "source": path.name,
+        "sha256": sha256,
+        "variant": variant,
+        "kind": "backbone" if backbone else "tracker",
+        "dropped": dropped,
+    }
+    used = sum(len(rule.published) for rule in table.rules)
+    summary = [
+        f"{path}: {len(names)} tensors in {key!r}, sha256 {sha256}",
+        f"  converted {used} tensors to {len(arrays)} arrays",
+        *(f"  dropped {line}" for line in dropped),
+    ]
+    if backbone:
+        initial = {p: np.asarray(a) for p, a in _flatten(init_variables(config, seed)).items()}
+        fresh = _count_exemptions(table.fresh, initial)
+        arrays = initial | arrays
+        metadata |= {"fresh": fresh, "seed": seed}
+        summary += (f"  freshly initialised with seed {seed}: {line}" for line in fresh)
+    variables = flax.traverse_util.unflatten_dict(arrays, sep="/")
+    checkpoint.save(output, config, variables, metadata, overwrite=overwrite)
+    summary.append(f"wrote {output}: {variant}, {rules.count_parameters(arrays):,} parameters")
+    if backbone:
+        summary.append("next: train from it; it cannot track yet")
+    else:
+        summary += _twins(variant)
+        summary.append(
+            "next: python track.py VIDEO --init-bbox x,y,w,h "
+            f"--checkpoint {shlex.quote(str(output))} --output out.mp4"
+        )
+    return "\n".join(summary)
+
+
+def to_pytorch(directory: Path, output: Path, *, overwrite: bool = False) -> str:
+    """Writes a checkpoint of this project as the published network's state dict.
+
+    Names, layouts and the training form are the published ones, so that PyTorch loads it strictly.
+    Tensors that the published network has but never uses are zeros.
+
+    Args:
+        directory: the checkpoint.
+        output: safetensors file to write.
+        overwrite: replace a file that exists.
+
+    Returns:
+        A summary of what was written.
+
+    Raises:
+        InputError: there is no valid checkpoint, the file exists, or its folder does not.
+    """
+    _refuse_existing(output, overwrite)
+    if not output.parent.is_dir():
+        raise InputError(f"there is no folder {output.parent} to write {output.name} in; make it")
+    saved = checkpoint.read(directory)
+    arrays = _flatten(saved.variables)
+    table = rules.tracker_table(saved.config)
+    dead = rules.dead_tensors(saved.config)
+    tensors = rules.to_published(table, arrays.__getitem__) | dead
+    zeros = _count_exemptions(table.dropped, dead)
+    metadata = {"format": "pt", "zeros": "; ".join(zeros)}
+    content = safetensors.numpy.save(tensors, metadata)
+    write_atomically(output, content)
+    return "\n".join(
+        [
+            f"{directory}: {len(arrays)} arrays, {rules.count_parameters(arrays):,} parameters",
+            *(f"  zeros for {line}" for line in zeros),
+            f"wrote {output}: {len(tensors)} tensors, sha256 {hashlib.sha256(content).hexdigest()}",
+            "next, in PyTorch: "
+            f"network.load_state_dict(safetensors.torch.load_file({str(output)!r}))",
+        ]
+    )
+
+
+def _refuse_existing(output: Path, overwrite: bool) -> None:
+    if output.exists() and not overwrite:
+        raise InputError(f"{output} exists; choose another --output, or pass --overwrite")
+
+
+def _check_fit(
+    path: Path,
+    variant: str,
+    table_of: Callable[[ModelConfig], rules.Table],
+    tensors: Mapping[str, Tensor],
+) -> None:
+    def problems(name: str) -> dict[str, list[str]]:
+        config = VARIANTS[name]
+        return rules.problems(table_of(config), tensors, _expected(config))
+
+    if not (found := problems(variant)):
+        return
+    if fitting := [name for name in VARIANTS if name != variant and not problems(name)]:
+        raise InputError(
+            f"{path} is not a checkpoint of {variant}: it fits --variant {' or '.join(fitting)}"
+        )
+    details = "\n".join(
+        f"  {problem} ({len(names)}): {_listed(names)}" for problem, names in found.items()
+    )
+    raise InputError(f"{path} is not a checkpoint of {variant}, nor of another variant:\n{details}")
+
+
+@functools.cache
+def _expected(config: ModelConfig) -> Mapping[str, rules.TensorLike]:
+    return _flatten(abstract_variables(config))
+
+
+def _read_finite(
+    path: Path, table: rules.Table, tensors: Mapping[str, Tensor]
+) -> dict[str, np.ndarray]:
+    """Our arrays by path, float32, once all published tensors are known to be finite."""
+    broken = []
+
+    def read(name: str) -> np.ndarray:
+        array = _float32(tensors[name].read())
+        if not np.isfinite(array).all():
+            broken.append(name)
+        return array
+
+    arrays = rules.to_ours(table, read)
+    if broken:
+        raise InputError(f"{path} holds weights that are NaN or infinite: {_listed(broken)}")
+    return arrays
+
+
+def _float32(array: np.ndarray) -> np.ndarray:
+    # What does not fit becomes infinite and is reported as that.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array.astype(np.float32)
+
+
+def _flatten(variables: Mapping) -> dict:
+    return flax.traverse_util.flatten_dict(variables, sep="/")
+
+
+def _count_exemptions(exemptions: Iterable[rules.Exemption], names: Iterable[str]) -> list[str]:
+    """One line an exemption that covers any of the names."""
+    names = list(names)
+    lines = []
+    for exemption in exemptions:
+        if count := sum(map(exemption.covers, names)):
+            lines.append(f"{count} {exemption.name}: {exemption.reason}")
+    return lines
+
+
+def _twins(variant: str) -> list[str]:
+    """A note if weights alone cannot tell the variant from another."""
+    config = VARIANTS[variant]
+    sizes = {"search_size": config.search_size, "template_size": config.template_size}
+    twins = [
+        name
+        for name, other in VARIANTS.items()
+        if name != variant and dataclasses.replace(other, **sizes) == config
+    ]
+    return [
+        f"note: {variant} and {name} have weights of the same shapes; "
+        "that this file is the one and not the other is your word"
+        for name in twins
+    ]
+
+
+def _listed(names: list[str], limit: int = 10) -> str:
+    more = f", and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

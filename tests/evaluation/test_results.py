@@ -1,0 +1,95 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asymtrack_jax.data.readers.text import read_boxes
+from asymtrack_jax.data.sequences import Sequence
+from asymtrack_jax.errors import InputError
+from asymtrack_jax.evaluation import results
+
+BOXES = np.array([[1.9, 2.0, 30.7, 40.2], [-3.9, 5.5, 31.0, 41.9999999]])
+SECONDS = np.array([0.5, 0.25])
+MANIFEST = {"checkpoint_sha256": "a1", "dataset": "folder", "result_format": "int"}
+
+
+def sequence(name="one", boxes=BOXES):
+    return Sequence(name, tuple(Path(f"{i}.jpg") for i in range(len(boxes))), boxes)
+
+
+def finished(directory, *sequences, floats=False):
+    return [each.name for each in results.finished(directory, sequences, floats=floats)]
+
+
+def test_boxes_are_truncated_to_integers_and_separated_by_tabs(tmp_path):
+    results.write_result(tmp_path, "one", BOXES, SECONDS, floats=False)
+    assert (tmp_path / "one.txt").read_text() == "1\t2\t30\t40\n-3\t5\t31\t41\n"
+    np.testing.assert_array_equal(results.read_seconds(tmp_path, "one"), SECONDS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.txt", "one_time.txt"]
+
+
+def test_boxes_are_written_as_floats_on_request(tmp_path):
+    results.write_result(tmp_path, "one", BOXES, SECONDS, floats=True)
+    np.testing.assert_allclose(read_boxes(tmp_path / "one.txt"), BOXES, atol=1e-6)
+
+
+@pytest.mark.parametrize("floats", [False, True])
+def test_a_result_with_one_line_a_frame_is_finished(tmp_path, floats):
+    results.write_result(tmp_path, "one", BOXES, SECONDS, floats=floats)
+    others = [sequence("two"), sequence("three")]
+    (tmp_path / "three.txt").write_text("1\t2\t30\t40\n")
+    assert finished(tmp_path, sequence(), *others, floats=floats) == ["one"]
+    (tmp_path / "one.txt").write_text("1\t2\t30\t40\n-3\t5\n")
+    assert finished(tmp_path, sequence(), floats=floats) == []
+
+
+def test_a_result_of_other_data_is_refused(tmp_path):
+    results.write_result(tmp_path, "one", BOXES, SECONDS, floats=False)
+    with pytest.raises(InputError, match="a result on other data"):
+        finished(tmp_path, sequence(boxes=BOXES + 1))
+
+
+@pytest.mark.parametrize("names", [("a", "b", "a"), ("a", "a_time")])
+def test_sequences_that_would_share_a_file_are_refused(tmp_path, names):
+    with pytest.raises(InputError, match=r"sequences \['a'\] would overwrite others"):
+        finished(tmp_path, *map(sequence, names))
+
+
+def test_times_may_be_missing_but_not_damaged(tmp_path):
+    assert results.read_seconds(tmp_path, "one") is None
+    (tmp_path / "one_time.txt").write_text("soon\n")
+    with pytest.raises(InputError, match=r"one_time\.txt must hold one number"):
+        results.read_seconds(tmp_path, "one")
+
+
+def test_a_folder_keeps_the_manifest_of_its_first_run(tmp_path):
+    results.claim(tmp_path / "new", MANIFEST | {"protocol": "lasot"})
+    results.claim(tmp_path / "new", MANIFEST | {"protocol": "otb"})
+    manifest = json.loads((tmp_path / "new" / "manifest.json").read_text())
+    assert manifest["protocol"] == "lasot"
+
+
+@pytest.mark.parametrize(
+    "other", [{"checkpoint_sha256": "b2"}, {"dataset": "lasot"}, {"result_format": "float"}]
+)
+def test_a_folder_refuses_results_of_another_run(tmp_path, other):
+    results.claim(tmp_path, MANIFEST)
+    ((name, value),) = other.items()
+    with pytest.raises(InputError, match=f"{name} {MANIFEST[name]}, now {value}"):
+        results.claim(tmp_path, MANIFEST | other)
+
+
+def test_a_folder_of_unknown_origin_is_refused(tmp_path):
+    (tmp_path / "one.txt").touch()
+    with pytest.raises(InputError, match=r"no manifest\.json"):
+        results.claim(tmp_path, MANIFEST)
+    with pytest.raises(InputError, match="is a file"):
+        results.claim(tmp_path / "one.txt", MANIFEST)
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_damaged_manifest_is_refused(tmp_path, content):
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(InputError, match=r"manifest\.json is"):
+        results.claim(tmp_path, MANIFEST)

@@ -1,0 +1,125 @@
+"""The network against the published implementation, layer by layer.
+
+In float64 both are exact for this purpose and must agree far beyond float32's digits: they compute
+the same function. In float32, the way they run, each rounds in its own order; the golden float32
+boxes are themselves up to 1.1e-5 from the published network's float64 ones.
+"""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from asymtrack_jax.config import VARIANTS
+from asymtrack_jax.models.asymtrack import AsymTrack
+from asymtrack_jax.models.fuse import fuse
+from tests import published
+
+PUBLISHED = ("tiny", "small", "base")
+LAYERS = (
+    "etm1_dynamic",
+    "etm2_dynamic",
+    "template_tokens",
+    "stage2",
+    "stage3",
+    "neck",
+    "score_tl",
+    "score_br",
+)
+FRAMES = ("boxes_cxcywh", "boxes2_cxcywh")
+EXACT = ("etm1_dynamic", "etm2_dynamic", "score_tl", "score_br", *FRAMES)
+
+
+@functools.cache
+def outputs(variant: str, form: str) -> dict[str, np.ndarray]:
+    """Every golden quantity, computed by our network with the golden weights."""
+    config = VARIANTS[variant]
+    model = AsymTrack(config, fused=form == "fused")
+    variables = published.variables(variant)
+    if form == "fused":
+        variables = fuse(variables)
+    images = (
+        published.image("input.template", config.template_size),
+        published.image("input.search", config.search_size),
+        published.image("input.search2", config.search_size),
+    )
+
+    def run(variables, template, search, search2):
+        apply = functools.partial(model.apply, variables)
+        capture = {
+            "capture_intermediates": lambda _, name: name in ("__call__", "encode_search"),
+            "mutable": ["intermediates"],
+        }
+        modulation, left = apply(template, method="init_template", **capture)
+        maps, passed = apply(modulation, search, method="score_maps", **capture)
+        prediction = apply(modulation, search, method="step")
+        first = jax.tree.map(lambda leaf: leaf[:1], modulation)
+        prediction2 = apply(first, search2[:1], method="step")
+        return modulation, left, maps, passed, prediction, prediction2
+
+    double = form == "float64"
+    with jax.enable_x64(double), jax.default_matmul_precision("highest"):
+        arguments = (variables, *images)
+        if double:
+            arguments = jax.tree.map(lambda array: array.astype("float64"), arguments)
+        modulation, left, maps, passed, prediction, prediction2 = jax.jit(run)(*arguments)
+    dynamic = {
+        f"etm{i}_dynamic": np.concatenate([kernels.depthwise, kernels.pointwise], axis=-1)
+        for i, kernels in enumerate((modulation.stage2, modulation.stage3), start=1)
+    }
+    tokens = left["intermediates"]["backbone"]["stage3"]["perception"]["__call__"][0]
+    backbone = passed["intermediates"]["backbone"]
+    neck = passed["intermediates"]["neck"]["__call__"][0]
+    computed = {
+        **dynamic,
+        "template_tokens": tokens.reshape(2, -1, tokens.shape[-1]),
+        "stage2": backbone["stage2"]["encode_search"][0],
+        "stage3": backbone["stage3"]["encode_search"][0],
+        "neck": neck.reshape(2, -1, config.feature_dim),
+        "score_tl": maps[:, 0],
+        "score_br": maps[:, 1],
+        "boxes_cxcywh": prediction.boxes,
+        "boxes2_cxcywh": prediction2.boxes,
+        "scores": prediction.scores,
+    }
+    return {name: np.asarray(value) for name, value in computed.items()}
+
+
+def distance(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Largest difference, in shares of the tensor's scale."""
+    assert ours.shape == theirs.shape
+    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("variant", PUBLISHED)
+class TestParity:
+    @pytest.mark.parametrize("name", EXACT)
+    def test_exact(self, variant: str, name: str):
+        """Up to the softmax of the attention, which JAX computes in float32 even so."""
+        ours = outputs(variant, "float64")[name]
+        theirs = published.golden("float64")[f"{variant}.{name}"]
+        assert ours.dtype == np.float64
+        assert distance(ours, theirs[: len(ours)]) < 1e-6
+
+    @pytest.mark.parametrize("form", ["training", "fused"])
+    @pytest.mark.parametrize("name", LAYERS)
+    def test_layer(self, variant: str, form: str, name: str):
+        assert distance(outputs(variant, form)[name], published.golden(variant)[name]) < 1e-4
+
+    @pytest.mark.parametrize("form", ["training", "fused"])
+    @pytest.mark.parametrize("name", FRAMES)
+    def test_boxes(self, variant: str, form: str, name: str):
+        """Of a frame in a batch of two, and of a second one alone with the same template."""
+        ours = outputs(variant, form)[name]
+        theirs = published.golden(variant)[name][: len(ours)]
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-5)
+
+    def test_scores_are_those_of_the_corner_distributions(self, variant: str):
+        golden = published.golden(variant)
+        peaks = []
+        for name in ("score_tl", "score_br"):
+            maps = golden[name].reshape(2, -1).astype(np.float64)
+            peaks.append(np.exp(maps.max(1)) / np.exp(maps).sum(1))
+        expected = np.sqrt(peaks[0] * peaks[1])
+        np.testing.assert_allclose(outputs(variant, "fused")["scores"], expected, rtol=1e-3)

@@ -1,0 +1,41 @@
+import dataclasses
+import json
+
+import pytest
+
+from asymtrack_jax.config import VARIANTS, ModelConfig, model_config, model_config_from_dict
+from asymtrack_jax.errors import InputError
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_survives_json(variant):
+    config = model_config(variant)
+    assert model_config_from_dict(json.loads(json.dumps(dataclasses.asdict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"search_size": 100}, "multiple of 32"),
+        ({"search_size": "256"}, "search_size"),
+        ({"search_size": True}, "search_size"),
+        ({"search_factor": 0}, "search_factor"),
+        ({"depths": [2, 2]}, "depths"),
+        ({"depths": [2, 2, 0]}, "depths"),
+        ({"dephts": [2, 2, 1]}, "dephts"),
+    ],
+)
+def test_bad_settings_are_named(change, message):
+    values = json.loads(json.dumps(dataclasses.asdict(ModelConfig())))
+    with pytest.raises(InputError, match=message):
+        model_config_from_dict(values | change)
+
+
+def test_missing_settings_are_named():
+    with pytest.raises(InputError, match="search_size"):
+        model_config_from_dict({})
+
+
+def test_unknown_variants_are_named():
+    with pytest.raises(InputError, match=r"'huge'.*tiny, small, base"):
+        model_config("huge")

@@ -1,0 +1,161 @@
+import cv2
+import numpy as np
+import pytest
+
+from asymtrack_jax import Tracker
+from asymtrack_jax.errors import InputError
+from asymtrack_jax.models.asymtrack import AsymTrack
+from asymtrack_jax.models.fuse import fuse
+from asymtrack_jax.tracking.model import Model
+
+
+def frame(height: int = 120, width: int = 160, seed: int = 0) -> np.ndarray:
+    """Noise smooth enough to survive resizing."""
+    noise = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    return cv2.resize(noise, (width, height))
+
+
+BBOX = [40.0, 30.0, 32.0, 24.0]
+
+
+@pytest.fixture
+def tracker(model) -> Tracker:
+    tracker = Tracker(model)
+    tracker.init(frame(), BBOX)
+    return tracker
+
+
+def boxes_of(tracker: Tracker, *seeds: int) -> np.ndarray:
+    return np.stack([tracker.update(frame(seed=seed))[0] for seed in seeds])
+
+
+def test_one_target(tracker):
+    bbox, score = tracker.update(frame(seed=1))
+    assert bbox.shape == (4,)
+    assert bbox.dtype == np.float64
+    assert isinstance(score, float)
+    assert 0 < score <= 1
+
+
+def test_several_targets_are_each_what_one_would_be(model):
+    several = np.array([BBOX, [80.0, 50.0, 20.0, 30.0], [0.0, 0.0, 15.0, 15.0]])
+    together = Tracker(model)
+    together.init(frame(), several)
+    alone = [Tracker(model) for _ in several]
+    for tracker, bbox in zip(alone, several, strict=True):
+        tracker.init(frame(), bbox)
+    for seed in (1, 2):
+        bboxes, scores = together.update(frame(seed=seed))
+        assert bboxes.shape == (3, 4)
+        assert scores.shape == (3,)
+        for i, tracker in enumerate(alone):
+            bbox, score = tracker.update(frame(seed=seed))
+            np.testing.assert_allclose(bboxes[i], bbox, atol=1e-3)
+            np.testing.assert_allclose(scores[i], score, rtol=1e-3)
+
+
+def test_initialising_again_replaces_the_template(model, tracker):
+    """The published tracker silently keeps the first one."""
+    tracker.update(frame(seed=1))
+    tracker.init(frame(seed=5), [90.0, 60.0, 30.0, 30.0])
+    fresh = Tracker(model)
+    fresh.init(frame(seed=5), [90.0, 60.0, 30.0, 30.0])
+    np.testing.assert_array_equal(boxes_of(tracker, 6, 7), boxes_of(fresh, 6, 7))
+
+
+def test_a_failed_init_leaves_the_target(model, tracker):
+    with pytest.raises(InputError):
+        tracker.init(frame(), [0, 0, -1, 5])
+    undisturbed = Tracker(model)
+    undisturbed.init(frame(), BBOX)
+    np.testing.assert_array_equal(boxes_of(tracker, 1), boxes_of(undisturbed, 1))
+
+
+def test_nothing_is_traced_again(monkeypatch, variables, model):
+    """Not for a new template, video or frame size; once more for another number of targets."""
+    traced = []
+
+    def count(name):
+        method = getattr(AsymTrack, name)
+
+        def counted(*args, **kwargs):
+            traced.append(name)
+            return method(*args, **kwargs)
+
+        monkeypatch.setattr(AsymTrack, name, counted)
+
+    for name in ("init_template", "step"):
+        count(name)
+    tracker = Tracker(Model(model.config, fuse(variables)))
+    for size in ((120, 160), (90, 200), (64, 48)):
+        tracker.init(frame(*size), [10, 10, 20, 20])
+        tracker.update(frame(*size, seed=1))
+        tracker.update(frame(*size, seed=2))
+    assert sorted(traced) == ["init_template", "step"]
+    tracker.init(frame(), [BBOX, BBOX])
+    tracker.update(frame(seed=1))
+    assert sorted(traced) == ["init_template"] * 2 + ["step"] * 2
+
+
+def test_a_view_of_a_bgr_frame_does(model, tracker):
+    reversed_view = np.ascontiguousarray(frame(seed=1)[..., ::-1])[..., ::-1]
+    other = Tracker(model)
+    other.init(frame(), BBOX)
+    np.testing.assert_array_equal(tracker.update(reversed_view)[0], boxes_of(other, 1)[0])
+
+
+@pytest.mark.parametrize("size", [(60, 80), (300, 400), (16, 16), (8, 8), (1, 1)])
+def test_a_frame_of_another_size_keeps_boxes_finite_and_in_reach(tracker, size):
+    for seed in (1, 2, 3):
+        (x, y, w, h), _ = tracker.update(np.full((*size, 3), seed * 40, np.uint8))
+        assert np.isfinite([x, y, w, h]).all()
+        assert w >= 10
+        assert h >= 10
+        assert x <= size[1]
+        assert y <= size[0]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        frame()[..., 0],
+        frame()[..., :1],
+        np.dstack([frame(), frame()[..., 0]]),
+        frame().astype(np.float32) / 255,
+        frame()[:0],
+        None,
+        [[0, 0, 0]],
+    ],
+    ids=["grey", "one channel", "RGBA", "float", "empty", "none", "list"],
+)
+def test_bad_frames_are_refused(model, tracker, bad):
+    for use in (lambda: tracker.update(bad), lambda: tracker.init(bad, BBOX)):
+        with pytest.raises(InputError, match="a frame must be a uint8 RGB array"):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ([1, 2, 3], r"x, y, w, h or \[N, 4\]"),
+        ([], r"x, y, w, h or \[N, 4\]"),
+        (np.zeros((0, 4)), r"x, y, w, h or \[N, 4\]"),
+        ("a box", "four numbers"),
+        ([np.nan, 0, 10, 10], "finite"),
+        ([0, 0, np.inf, 10], "finite"),
+        ([10, 10, 0, 10], "positive"),
+        ([10, 10, 10, -5], "positive"),
+        ([160, 10, 10, 10], "outside the frame of 160 x 120"),
+        ([10, -20, 10, 20], "outside the frame of 160 x 120"),
+        ([0, 0, 1000, 10], "twice the frame of 160 x 120"),
+        ([BBOX, [0, 0, 0, 0]], "positive"),
+    ],
+)
+def test_bad_boxes_are_refused(model, bad, message):
+    with pytest.raises(InputError, match=message):
+        Tracker(model).init(frame(), bad)
+
+
+def test_update_needs_a_target(model):
+    with pytest.raises(InputError, match="call init"):
+        Tracker(model).update(frame())

@@ -1,0 +1,156 @@
+import resource
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from asymtrack_jax.errors import InputError
+from asymtrack_jax.tracking.video import VideoWriter, letterbox, open_source
+
+
+def plain(value: int, size: tuple[int, int] = (48, 64)) -> np.ndarray:
+    """A frame whose red channel tells it from others."""
+    frame = np.zeros((*size, 3), np.uint8)
+    frame[..., 0] = value
+    return frame
+
+
+def write_video(path: Path, values: list[int], fps: float = 25.0) -> None:
+    with VideoWriter(path, fps) as video:
+        for value in values:
+            video.write(plain(value))
+
+
+def write_image(path: Path, value: int) -> None:
+    cv2.imwrite(str(path), cv2.cvtColor(plain(value), cv2.COLOR_RGB2BGR))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.AVI"])
+@pytest.mark.parametrize("fps", [25.0, 29.97])
+def test_what_is_written_reads_back(tmp_path, name, fps):
+    write_video(tmp_path / name, [0, 80, 160, 240], fps)
+    source = open_source(str(tmp_path / name))
+    frames = list(source.frames)
+    assert source.num_frames == len(frames) == 4
+    assert source.fps == pytest.approx(fps, abs=0.01)
+    assert source.path == tmp_path / name
+    np.testing.assert_array_equal(source.first_frame, frames[0])
+    for frame, value in zip(frames, [0, 80, 160, 240], strict=True):
+        np.testing.assert_allclose(frame, plain(value), atol=8)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_nothing_changes_until_the_video_is_whole(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_text("before")
+    with VideoWriter(path, 25.0) as video:
+        video.write(plain(0))
+        assert path.read_text() == "before"
+    assert open_source(str(path)).num_frames == 1
+
+
+def test_without_frames_nothing_is_written(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_text("before")
+    write_video(path, [])
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_frames_of_another_size_are_letterboxed(tmp_path):
+    with VideoWriter(tmp_path / "a.mp4", 25.0) as video:
+        video.write(plain(250))
+        video.write(plain(250, (96, 32)))
+    frames = list(open_source(str(tmp_path / "a.mp4")).frames)
+    assert frames[1].shape == (48, 64, 3)
+    np.testing.assert_allclose(frames[1][:, 28:36, 0], 250, atol=20)
+    np.testing.assert_allclose(frames[1][:, [5, 58], 0], 0, atol=20)
+
+
+def test_letterbox_keeps_the_aspect_and_the_centre():
+    boxed = letterbox(plain(255, (10, 40)), 40, 40)
+    expected = np.zeros((40, 40))
+    expected[15:25] = 255
+    np.testing.assert_array_equal(boxed[..., 0], expected)
+    assert letterbox(plain(255, (4000, 1)), 10, 10).shape == (10, 10, 3)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.avi"])
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, name):
+    noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    video = VideoWriter(tmp_path / name, 25.0)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+        for _ in range(30):
+            video.write(noise)
+        with pytest.raises(InputError, match="disk full"):
+            video.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.mkv", r"\.mp4 or \.avi"),
+        ("a", r"\.mp4 or"),
+        ("x/a.mp4", "no folder"),
+        ("d.mp4", "cannot"),
+    ],
+)
+def test_refuses_outputs_at_once(tmp_path, name, message):
+    (tmp_path / "d.mp4").mkdir()
+    with pytest.raises(InputError, match=message):
+        VideoWriter(tmp_path / name, 25.0)
+
+
+def test_folder_is_read_in_natural_order(tmp_path):
+    for name, value in [("10.png", 100), ("2.png", 20), ("1.PNG", 10), (".3.png", 30)]:
+        write_image(tmp_path / name, value)
+    (tmp_path / "groundtruth.txt").write_text("1,2,3,4")
+    source = open_source(str(tmp_path))
+    assert (source.num_frames, source.fps) == (3, 25.0)
+    assert [frame[0, 0].tolist() for frame in source.frames] == [
+        [10, 0, 0],
+        [20, 0, 0],
+        [100, 0, 0],
+    ]
+
+
+def test_unreadable_image_is_named_after_the_frames_before_it(tmp_path):
+    write_image(tmp_path / "1.png", 10)
+    (tmp_path / "2.png").write_bytes((tmp_path / "1.png").read_bytes()[:40])
+    frames = open_source(str(tmp_path)).frames
+    assert next(frames)[0, 0, 0] == 10
+    with pytest.raises(InputError, match=r"2\.png is not an image"):
+        next(frames)
+
+
+def test_refuses_inputs(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("not a video")
+    (tmp_path / "damaged.mp4").write_bytes(b"\0" * 1000)
+    write_image(tmp_path / "one.png", 0)
+    for name, message in [
+        ("empty", "holds no images"),
+        ("notes.txt", "not a video"),
+        ("damaged.mp4", "not a video"),
+        ("one.png", "is one image"),
+        ("missing.mp4", "no such"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            open_source(str(tmp_path / name))
+    with pytest.raises(InputError, match="camera 99 gives no picture"):
+        open_source("99")
+    with pytest.raises(InputError, match="no such"):
+        open_source("12345678901234567890")
+
+
+def test_default_is_a_clip_with_known_boxes():
+    source = open_source(None)
+    assert source.truth is not None
+    assert source.num_frames == len(source.truth)
+    np.testing.assert_array_equal(next(source.frames), source.first_frame)
