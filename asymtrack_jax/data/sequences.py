@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float64, UInt8
 
 from asymtrack_jax.errors import InputError
 
-
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -106,16 +107,11 @@ class Tracker:
         self._state = start(self._model, frame, bboxes.reshape(-1, 4))
         self._single = bboxes.ndim == 1
 
-    def update(
-        self, frame: Frame
-    ) -> (
-        tuple[Float[np.ndarray, "4"], float]
-        | tuple[Float[np.ndarray, "N 4"], Float[np.ndarray, " N"]]
-    ):
+    def update(self, frame: Frame) -> tuple[Float[np.ndarray, "*N 4"], Any]:
         """Finds the targets in the next frame.
 
         Returns:
-            The box (xywh, float64) and its score; of N targets, [N, 4] and [N].
+            The box (xywh, float64) and its score, a number; of N targets, [N, 4] and [N].
 
         Raises:
             InputError: `init` was not called, or the frame is not uint8 RGB.

@@ -1,3 +1,4 @@
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -34,7 +35,7 @@ def test_joint_call_equals_init_template_then_step(variables, pair):
         modulation = network.apply(variables, template, method="init_template")
         return network.apply(variables, modulation, search, method="step")
 
-    jax.tree.map(np.testing.assert_array_equal, joint(variables), apart(variables))
+    chex.assert_trees_all_equal(joint(variables), apart(variables))
 
 
 def test_training_normalises_with_the_batch_and_updates_the_running_statistics(variables, pair):

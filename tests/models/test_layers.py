@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,7 +68,7 @@ class TestBatchNorm:
         y, updated = norm.apply(variables, self.x, train=True, mutable=["batch_stats"])
         mean, var = self.x.mean((0, 1, 2)), self.x.var((0, 1, 2))
         np.testing.assert_allclose(y, (self.x - mean) / np.sqrt(var + 1e-5), rtol=1e-4, atol=1e-5)
-        stats = updated["batch_stats"]
+        stats: Any = updated["batch_stats"]
         np.testing.assert_allclose(stats["mean"], 0.1 * mean, rtol=1e-5)
         unbiased = self.x.var((0, 1, 2), ddof=1)
         np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * unbiased, rtol=1e-5)

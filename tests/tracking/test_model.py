@@ -1,4 +1,4 @@
-import jax
+import chex
 import numpy as np
 import pytest
 
@@ -47,7 +47,7 @@ def test_from_scratch_predicts_and_repeats_itself():
         for seed in (0, 0, 1)
     )
     assert np.isfinite(first.boxes).all()
-    jax.tree.map(np.testing.assert_array_equal, first, again)
+    chex.assert_trees_all_equal(first, again)
     assert np.abs(first.boxes - other.boxes).max() > 0
 
 
