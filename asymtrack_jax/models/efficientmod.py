@@ -54,7 +54,7 @@ class BasicBlock(nn.Module):
         hidden = dense(self.expansion * C, name="fc1")(normed)
         if self.expansion > 1:
             hidden = gelu(hidden)
-        # Not jnp.tile: XLA's CPU compiler does not vectorise what it fuses with it (3x slower).
+        # Not jnp.tile: XLA's CPU compiler does not vectorise what it fuses with that.
         hidden *= jnp.concatenate([context] * self.expansion, axis=-1)
         out = dense(C, name="fc2")(hidden)
         if not self.fused:

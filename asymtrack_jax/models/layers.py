@@ -127,7 +127,7 @@ def _shifted_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array
 
 
 def _shifted_backward(residuals: tuple[Array, Array], grad: Array) -> tuple[Array, Array]:
-    """Gradients that XLA:CPU compiles and runs several times faster than those it derives.
+    """Gradients written out, since those that JAX derives are slow to compile and run on a CPU.
 
     The kernel's is summed image by image and over the height first, which vectorises and stays in
     cache.
