@@ -60,9 +60,9 @@ def read_frame(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     if data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         raise InputError(f"frame {path} breaks off: the end of the JPEG is missing")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
     except cv2.error as error:  # such as more pixels than OpenCV allows
         raise InputError(f"cannot decode frame {path}: {error.err}") from error
     if image is None:
         raise InputError(f"frame {path} is not an image, or damaged")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # pyright: ignore[reportReturnType]
+    return image  # pyright: ignore[reportReturnType]

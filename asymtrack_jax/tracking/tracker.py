@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from asymtrack_jax.boxes import clip_to_frame, xywh_to_xyxy
+from asymtrack_jax.data.crop import crop_square
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models.efficientmod import Modulation
-from asymtrack_jax.tracking.crop import crop_square, map_back
+from asymtrack_jax.tracking.crop import map_back
 from asymtrack_jax.tracking.model import Model
 
 Frame = UInt8[np.ndarray, "H W 3"]

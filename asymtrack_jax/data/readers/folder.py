@@ -1,10 +1,14 @@
 """A plain folder of sequences: `D/<sequence>/img/*.jpg` and `D/<sequence>/groundtruth.txt`."""
 
+import functools
+import os
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
 
+from asymtrack_jax.data.index import Annotation, Part
+from asymtrack_jax.data.readers.labels import has_area, require_folder
 from asymtrack_jax.data.readers.text import read_boxes
 from asymtrack_jax.data.sequences import Sequence, image_files, in_order
 from asymtrack_jax.errors import InputError
@@ -25,21 +29,47 @@ def read_sequences(directory: Path) -> list[Sequence]:
             sequences lack images or annotation, have more or fewer lines than images, a line that
             is no box, or no target in their first frame.
     """
-    if not directory.is_dir():
-        raise InputError(f"no folder {directory}: {LAYOUT}")
     sequences: list[Sequence] = []
     problems: list[str] = []
-    for folder in in_order(directory):
-        if (folder / "img").is_dir() or (folder / "groundtruth.txt").is_file():
-            try:
-                sequences.append(_read_sequence(folder))
-            except InputError as error:
-                problems.append(f"  {error}")
+    for folder in _folders(directory):
+        try:
+            sequences.append(_read_sequence(folder))
+        except InputError as error:
+            problems.append(f"  {error}")
     if problems:
         raise InputError(f"cannot use {directory}: {LAYOUT}\n" + "\n".join(problems))
-    if not sequences:
-        raise InputError(f"no sequences in {directory}: {LAYOUT}")
     return sequences
+
+
+def parts(root: Path) -> list[Part]:
+    """Lists the sequences for an index; the target is visible where its box has area.
+
+    Raises:
+        InputError: the folder is missing or holds no sequence.
+    """
+    return [
+        # The folder of images changes with what is in it.
+        Part((folder / "img", folder / "groundtruth.txt"), functools.partial(_annotation, folder))
+        for folder in _folders(root)
+    ]
+
+
+def _folders(directory: Path) -> list[Path]:
+    require_folder(directory, LAYOUT)
+    folders = [
+        folder
+        for folder in in_order(directory)
+        if (folder / "img").is_dir() or (folder / "groundtruth.txt").is_file()
+    ]
+    if not folders:
+        raise InputError(f"no sequences in {directory}: {LAYOUT}")
+    return folders
+
+
+def _annotation(folder: Path) -> list[Annotation]:
+    sequence = _read_sequence(folder)
+    files = np.array([os.fsencode(path.relative_to(folder)) for path in sequence.frames])
+    return [Annotation(folder.name, files, sequence.boxes, has_area(sequence.boxes))]
 
 
 def _read_sequence(folder: Path) -> Sequence:

@@ -1,0 +1,46 @@
+"""Square crops around a target, bit for bit the published ones: for tracking and for training."""
+
+import math
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+
+def crop_square(
+    frame: UInt8[np.ndarray, "H W 3"], bbox: Float[np.ndarray, "4"], factor: float, size: int
+) -> tuple[UInt8[np.ndarray, "size size 3"], float]:
+    """Cuts a square around a target, black outside the frame, and resizes it.
+
+    The published geometry, quirks included: the side is `ceil(sqrt(w * h) * factor)`, the corner is
+    rounded half to even, and a square that reaches the right or the bottom edge loses the frame's
+    last column or row.
+
+    Args:
+        frame: RGB.
+        bbox: the target, xywh in the frame's pixels; w and h are positive.
+        factor: side of the square over `sqrt(w * h)`.
+        size: side of the result, pixels.
+
+    Returns:
+        The crop and its scale, crop pixels per frame pixel.
+    """
+    H, W, _ = frame.shape
+    x, y, w, h = (float(value) for value in bbox)
+    side = math.ceil(math.sqrt(w * h) * factor)
+    left = round(x + 0.5 * w - 0.5 * side)
+    top = round(y + 0.5 * h - 0.5 * side)
+    right, bottom = left + side, top + side
+    inside_left, inside_right = max(left, 0), min(right, W - 1)
+    inside_top, inside_bottom = max(top, 0), min(bottom, H - 1)
+    if inside_left >= inside_right or inside_top >= inside_bottom:
+        return np.zeros((size, size, 3), np.uint8), size / side
+    square = cv2.copyMakeBorder(
+        frame[inside_top:inside_bottom, inside_left:inside_right],
+        inside_top - top,
+        bottom - inside_bottom,
+        inside_left - left,
+        right - inside_right,
+        cv2.BORDER_CONSTANT,
+    )
+    return cv2.resize(square, (size, size)), size / side

@@ -1,0 +1,60 @@
+"""COCO 2017 as stills: `annotations/instances_train2017.json` and the images."""
+
+import functools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asymtrack_jax.data.index import Annotation, Part
+from asymtrack_jax.data.readers.labels import has_area, require_folder
+from asymtrack_jax.errors import InputError
+
+LAYOUT = (
+    "expected COCO 2017 as it unpacks, annotations/instances_train2017.json and the images in "
+    "train2017 or images/train2017"
+)
+
+
+def parts(root: Path, split: str = "train2017") -> list[Part]:
+    """Lists the stills of a split: every object that is no crowd, one still each.
+
+    As published, small objects count: the reference marks those of at most 50 pixels a side as
+    invisible, but never looks at the mark for stills. Objects without area are left out.
+
+    Raises:
+        InputError: a folder is missing.
+    """
+    require_folder(root, LAYOUT)
+    images = f"images/{split}" if (root / "images" / split).is_dir() else split
+    require_folder(root / images, LAYOUT)
+    file = root / "annotations" / f"instances_{split}.json"
+    return [Part((file,), functools.partial(_read, file, images))]
+
+
+def _read(file: Path, folder: str) -> Iterator[Annotation]:
+    try:
+        # The outlines are most of the file, and would take gigabytes.
+        content = json.loads(file.read_bytes(), object_hook=_without_outline)
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}. {LAYOUT}") from error
+    except ValueError as error:
+        raise InputError(f"{file} is not JSON: {error}") from error
+    try:
+        names = {image["id"]: image["file_name"].encode() for image in content["images"]}
+        objects = [item for item in content["annotations"] if not item["iscrowd"]]
+        files = np.array([names[item["image_id"]] for item in objects])
+        boxes = np.array([item["bbox"] for item in objects], np.float64).reshape(-1, 4)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{file} is not made as COCO's annotations are: {error!r}") from error
+    visible = has_area(boxes)
+    for row in np.flatnonzero(visible):
+        rows = slice(row, row + 1)
+        yield Annotation(folder, files[rows], boxes[rows], visible[rows])
+
+
+def _without_outline(values: dict[str, Any]) -> dict[str, Any]:
+    values.pop("segmentation", None)
+    return values

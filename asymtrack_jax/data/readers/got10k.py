@@ -1,0 +1,69 @@
+"""GOT-10k as it unpacks: `train/list.txt`, `train/GOT-10k_Train_000001/{*.jpg, ...}`, `val/...`."""
+
+import functools
+from pathlib import Path
+
+from asymtrack_jax.data.index import Annotation, Part, numbered
+from asymtrack_jax.data.readers.labels import (
+    has_area,
+    read_labels,
+    require_folder,
+    require_image,
+    split_list,
+)
+from asymtrack_jax.data.readers.text import read_boxes, read_lines
+from asymtrack_jax.errors import InputError
+
+LAYOUT = (
+    "expected GOT-10k as it unpacks, train/list.txt and, in each folder that it lists, "
+    "00000001.jpg and so on, groundtruth.txt, absence.label and cover.label; val likewise"
+)
+SPLITS = ("train", "val", "vot_train", "vot_val")
+
+
+def parts(root: Path, split: str = "vot_train") -> list[Part]:
+    """Lists the sequences of a split.
+
+    The target is visible where it is neither absent nor wholly covered and its box has area.
+
+    Args:
+        root: the folder of `train` and `val`.
+        split: `train` or `val` as published with the set, or `vot_train` or `vot_val`: the field's
+            division of `train` less the sequences shared with VOT.
+
+    Raises:
+        InputError: a folder or a list is missing, the list is too short for the split, or the split
+            is unknown.
+    """
+    if split not in SPLITS:
+        raise InputError(f"unknown split {split!r} of GOT-10k; there are: {', '.join(SPLITS)}")
+    part = "val" if split == "val" else "train"
+    require_folder(root / part, LAYOUT)
+    listing = root / part / "list.txt"
+    names = read_lines(listing)
+    if split.startswith("vot_"):
+        numbers = [int(line) for line in split_list(f"got10k_{split}_split")]
+        if len(names) <= max(numbers):
+            raise InputError(
+                f"{listing} names {len(names)} sequences, but {split} needs number {max(numbers)}"
+            )
+        names = [names[number] for number in numbers]
+    if not names:
+        raise InputError(f"{listing} names no sequences")
+    return [_part(root, f"{part}/{name.strip()}") for name in names]
+
+
+def _part(root: Path, folder: str) -> Part:
+    names = ("groundtruth.txt", "absence.label", "cover.label")
+    files = tuple(root / folder / name for name in names)
+    return Part(files, functools.partial(_read, root, folder, *files))
+
+
+def _read(
+    root: Path, folder: str, groundtruth: Path, absence: Path, cover: Path
+) -> list[Annotation]:
+    boxes = read_boxes(groundtruth)
+    absent, shown = read_labels(absence, len(boxes)), read_labels(cover, len(boxes))
+    require_image(root / folder / "00000001.jpg")
+    visible = (absent == 0) & (shown > 0) & has_area(boxes)
+    return [Annotation(folder, numbered("{:08}.jpg", len(boxes), first=1), boxes, visible)]

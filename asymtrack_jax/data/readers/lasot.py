@@ -1,0 +1,65 @@
+"""LaSOT as it unpacks: `<class>/<class>-<N>/{img/*.jpg, groundtruth.txt, ...}`."""
+
+import functools
+from pathlib import Path
+
+from asymtrack_jax.data.index import Annotation, Part, numbered
+from asymtrack_jax.data.readers.labels import (
+    has_area,
+    read_labels,
+    require_folder,
+    require_image,
+    split_list,
+)
+from asymtrack_jax.data.readers.text import read_boxes
+from asymtrack_jax.data.sequences import in_order
+from asymtrack_jax.errors import InputError
+
+LAYOUT = (
+    "expected LaSOT as it unpacks, <class>/<class>-<N>/img/00000001.jpg and, beside img, "
+    "groundtruth.txt, full_occlusion.txt and out_of_view.txt"
+)
+
+
+def parts(root: Path, split: str = "train") -> list[Part]:
+    """Lists the sequences of a split.
+
+    The target is visible where it is neither fully occluded nor out of view and its box has area.
+
+    Args:
+        root: the folder of the classes.
+        split: `test` is the 280 sequences of the testing set, each of which must be there; `train`
+            is what else lies in the folder, 1,120 sequences if it is complete.
+
+    Raises:
+        InputError: the folder is missing or holds no such sequence, or the split is unknown.
+    """
+    require_folder(root, LAYOUT)
+    testing = split_list("lasot_testing_set")
+    if split == "test":
+        names = testing
+    elif split == "train":
+        classes = [path for path in in_order(root) if path.is_dir()]
+        present = [path.name for folder in classes for path in in_order(folder) if path.is_dir()]
+        names = [name for name in present if "-" in name and name not in set(testing)]
+    else:
+        raise InputError(f"unknown split {split!r} of LaSOT; there are: train, test")
+    if not names:
+        raise InputError(f"no training sequences in {root}: {LAYOUT}")
+    return [_part(root, f"{name.rpartition('-')[0]}/{name}") for name in names]
+
+
+def _part(root: Path, folder: str) -> Part:
+    names = ("groundtruth.txt", "full_occlusion.txt", "out_of_view.txt")
+    files = tuple(root / folder / name for name in names)
+    return Part(files, functools.partial(_read, root, folder, *files))
+
+
+def _read(
+    root: Path, folder: str, groundtruth: Path, full_occlusion: Path, out_of_view: Path
+) -> list[Annotation]:
+    boxes = read_boxes(groundtruth)
+    hidden = read_labels(full_occlusion, len(boxes)) | read_labels(out_of_view, len(boxes))
+    require_image(root / folder / "img" / "00000001.jpg")
+    files = numbered("img/{:08}.jpg", len(boxes), first=1)
+    return [Annotation(folder, files, boxes, (hidden == 0) & has_area(boxes))]

@@ -1,0 +1,49 @@
+"""TrackingNet's training sets: `TRAIN_<K>/{anno/<video>.txt, frames/<video>/<N>.jpg}`."""
+
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+
+from asymtrack_jax.data.index import Annotation, Part, numbered
+from asymtrack_jax.data.readers.labels import has_area, require_folder, require_image
+from asymtrack_jax.data.readers.text import read_boxes
+from asymtrack_jax.data.sequences import in_order
+from asymtrack_jax.errors import InputError
+
+LAYOUT = (
+    "expected TrackingNet as it unpacks, TRAIN_0 to TRAIN_11, each with anno/<video>.txt and "
+    "frames/<video>/0.jpg and so on"
+)
+UNREADABLE = frozenset(  # left out of training by the field
+    {"ceH46gqMWak_0", "ak89dpHVmHc_1", "a3dbdHben-o_2", "p6Rtu645O08_0", "aDxRlCI40wo_0"}
+)
+
+
+def parts(root: Path, sets: Iterable[int] = range(12)) -> list[Part]:
+    """Lists the videos of some of the twelve training sets, less the unreadable ones.
+
+    The target is visible where its box has area.
+
+    Raises:
+        InputError: a set's folders are missing, or hold no annotation.
+    """
+    found: list[Part] = []
+    for number in sets:
+        annotations = root / f"TRAIN_{number}" / "anno"
+        require_folder(annotations, LAYOUT)
+        files = [path for path in in_order(annotations) if path.suffix == ".txt"]
+        if not files:
+            raise InputError(f"no annotations in {annotations}: {LAYOUT}")
+        found += [
+            Part((file,), functools.partial(_read, root, file))
+            for file in files
+            if file.stem not in UNREADABLE
+        ]
+    return found
+
+
+def _read(root: Path, file: Path) -> list[Annotation]:
+    folder = f"{file.parent.parent.name}/frames/{file.stem}"
+    boxes = read_boxes(file)
+    require_image(root / folder / "0.jpg")
+    return [Annotation(folder, numbered("{}.jpg", len(boxes)), boxes, has_area(boxes))]

@@ -1,0 +1,74 @@
+"""Cropped tracks and stills: `tracks/<sequence>/{*.jpg, boxes.csv}` and `stills/boxes.json`."""
+
+import csv
+import functools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from asymtrack_jax.data.index import Annotation, Part
+from asymtrack_jax.data.readers.labels import has_area, require_folder, require_image
+from asymtrack_jax.data.readers.text import read_lines
+from asymtrack_jax.data.sequences import in_order
+from asymtrack_jax.errors import InputError
+
+LAYOUT = (
+    "expected tracks/<sequence>/*.jpg with boxes.csv (a header file,x,y,w,h and one line a frame), "
+    "and stills/boxes.json (a list of {file, boxes: [[x, y, w, h, class], ...]}) with the images"
+)
+
+
+def parts(root: Path, split: str = "tracks") -> list[Part]:
+    """Lists the tracks, or the stills: every box of a photograph is one still.
+
+    A frame that boxes.csv leaves out is not part of its track; gaps count in frames that are.
+
+    Args:
+        root: the folder of `tracks` and `stills`.
+        split: `tracks` or `stills`.
+
+    Raises:
+        InputError: the folder is missing or empty, or the split is unknown.
+    """
+    if split not in ("tracks", "stills"):
+        raise InputError(f"unknown split {split!r} of {root}; there are: tracks, stills")
+    require_folder(root / split, LAYOUT)
+    if split == "stills":
+        file = root / "stills" / "boxes.json"
+        return [Part((file,), functools.partial(_read_stills, file))]
+    folders = [path for path in in_order(root / "tracks") if path.is_dir()]
+    if not folders:
+        raise InputError(f"no tracks in {root / 'tracks'}: {LAYOUT}")
+    files = [folder / "boxes.csv" for folder in folders]
+    return [Part((file,), functools.partial(_read_track, file)) for file in files]
+
+
+def _read_track(file: Path) -> list[Annotation]:
+    rows = list(csv.DictReader(read_lines(file)))
+    try:
+        files = np.array([row["file"].encode() for row in rows])
+        boxes = np.array([[float(row[side]) for side in "xywh"] for row in rows])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{file} is not a list of boxes ({error!r}): {LAYOUT}") from error
+    if not rows:
+        raise InputError(f"{file} lists no frames: {LAYOUT}")
+    require_image(file.parent / rows[0]["file"])
+    return [Annotation(f"tracks/{file.parent.name}", files, boxes, has_area(boxes))]
+
+
+def _read_stills(file: Path) -> Iterator[Annotation]:
+    try:
+        content = json.loads(file.read_bytes())
+        stills = [(item["file"].encode(), box[:4]) for item in content for box in item["boxes"]]
+        names = np.array([name for name, _ in stills])
+        boxes = np.array([box for _, box in stills], np.float64).reshape(-1, 4)
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}. {LAYOUT}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{file} is not a list of boxes ({error!r}): {LAYOUT}") from error
+    visible = has_area(boxes)
+    for row in np.flatnonzero(visible):
+        rows = slice(row, row + 1)
+        yield Annotation("stills", names[rows], boxes[rows], visible[rows])

@@ -1,0 +1,25 @@
+"""Crops against the published implementation."""
+
+import numpy as np
+
+from asymtrack_jax.data.crop import crop_square
+from tests import published
+
+GOLDEN = published.golden("tracker")
+
+
+def test_crops_are_the_published_ones_bit_for_bit():
+    for case, crop, scale in zip(
+        GOLDEN["crop_cases"], GOLDEN["crops"], GOLDEN["resize_factors"], strict=True
+    ):
+        ours, our_scale = crop_square(GOLDEN["image"], case[:4], case[4], int(case[5]))
+        np.testing.assert_array_equal(ours, crop, err_msg=str(case))
+        assert our_scale == scale
+
+
+def test_a_square_beside_the_frame_is_black():
+    frame = np.full((40, 50, 3), 255, np.uint8)
+    for x, y in ((-100.0, 5.0), (5.0, -100.0), (90.0, 5.0), (5.0, 90.0), (59.0, 5.0)):
+        crop, scale = crop_square(frame, np.array([x, y, 10.0, 10.0]), 2.0, 32)
+        assert not crop.any()
+        assert scale == 32 / 20

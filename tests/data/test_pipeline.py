@@ -1,0 +1,114 @@
+"""Batches from a small data set on disk."""
+
+import logging
+
+import cv2
+import numpy as np
+import pytest
+
+from asymtrack_jax.config import VARIANTS
+from asymtrack_jax.data.augment import TRAINING
+from asymtrack_jax.data.index import build_index, open_index
+from asymtrack_jax.data.pipeline import Batches, MakeRecord
+from asymtrack_jax.data.readers import tracks
+from asymtrack_jax.data.sampler import PairSampler
+from asymtrack_jax.errors import InputError
+
+CONFIG = VARIANTS["testing"]
+NUM_FRAMES = 30
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two tracks; grey level 50 + 5 n marks frame n of the first, colour the second."""
+    for name in ("grey", "red"):
+        folder = tmp_path / "tracks" / name
+        folder.mkdir(parents=True)
+        lines = ["file,x,y,w,h"]
+        for number in range(NUM_FRAMES):
+            frame = np.full((60, 80, 3), 50 + 5 * number, np.uint8)
+            if name == "red":
+                frame[..., :2] = 0
+            cv2.imwrite(str(folder / f"{number}.png"), frame)
+            lines.append(f"{number}.png,{20 + number},20,16,12")
+        (folder / "boxes.csv").write_text("\n".join(lines))
+    return tmp_path
+
+
+def sampler_of(root):
+    return PairSampler([build_index(root, tracks.parts(root))], [1.0])
+
+
+def batches(sampler, num_batches=3, **options):
+    reader = Batches(sampler, CONFIG, 4, num_batches, seed=5, **options)
+    found = list(reader)
+    reader.close()
+    return found
+
+
+def assert_same(ours, expected):
+    assert len(ours) == len(expected)
+    for first, second in zip(ours, expected, strict=True):
+        for a, b in zip(first, second, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_batches_are_records_in_order_whoever_makes_them(root, tmp_path):
+    index = open_index(root, tracks.parts(root), tmp_path / "cache")
+    sampler = PairSampler([index], [1.0])
+    expected = batches(sampler, num_threads=1)
+    make_record = MakeRecord(sampler, CONFIG, TRAINING, seed=5)
+    for number in range(12):
+        pair, unreadable = make_record(number)
+        assert (unreadable == -1).all()
+        for ours, field in zip(expected[number // 4], pair, strict=True):
+            np.testing.assert_array_equal(ours[number % 4], field)
+    assert expected[0].template.shape == (4, 64, 64, 3)
+    assert expected[0].search.shape == (4, 128, 128, 3)
+    assert expected[0].search.dtype == np.uint8
+    assert expected[0].boxes.dtype == np.float32
+    assert_same(batches(sampler, num_threads=3), expected)
+    assert_same(batches(sampler, num_workers=2, num_threads=1), expected)
+
+
+def test_a_run_goes_on_where_it_stopped_and_hosts_share_batches(root):
+    sampler = sampler_of(root)
+    expected = batches(sampler)
+    assert_same(batches(sampler, first_batch=2), expected[2:])
+    shares = [batches(sampler, shard=(host, 2)) for host in range(2)]
+    joined = [
+        [np.concatenate(halves) for halves in zip(*parts, strict=True)]
+        for parts in zip(*shares, strict=True)
+    ]
+    assert_same(joined, expected)
+    with pytest.raises(InputError, match="a batch of 4 cannot be divided equally among 3 hosts"):
+        Batches(sampler, CONFIG, 4, 1, seed=0, shard=(0, 3))
+
+
+def test_unreadable_images_are_passed_over_logged_and_counted(root, caplog):
+    for number in range(10):
+        (root / "tracks" / "red" / f"{number}.png").write_bytes(b"no image")
+    (root / "tracks" / "red" / "10.png").unlink()
+    reader = Batches(sampler_of(root), CONFIG, 8, 12, seed=0)
+    with caplog.at_level(logging.WARNING):
+        found = list(reader)
+    assert len(found) == 12
+    assert all(np.isfinite(batch.boxes).all() for batch in found)
+    assert all(batch.search.max(axis=(1, 2, 3)).min() > 0 for batch in found)
+    broken = {root / "tracks" / "red" / f"{number}.png" for number in range(11)}
+    assert len(broken) - 3 < len(reader.unreadable) <= len(broken)
+    assert set(reader.unreadable) <= broken
+    assert len(caplog.records) == len(reader.unreadable)
+    assert "red/" in caplog.text
+
+    reader = Batches(sampler_of(root), CONFIG, 8, 12, seed=0, max_unreadable=2)
+    with pytest.raises(InputError, match=r"[3-8] images cannot be read:(\n .*/red/\d+\.png){3,8}$"):
+        list(reader)
+
+
+def test_data_that_makes_no_pair_stops_the_run(root):
+    for image in root.glob("tracks/*/*.png"):
+        image.unlink()
+        image.write_bytes(b"")
+    with pytest.raises(InputError, match=r"16 draws in a row made no pair.*(\n .*png)+"):
+        next(Batches(sampler_of(root), CONFIG, 1, 1, seed=0))
