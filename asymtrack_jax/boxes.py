@@ -63,3 +63,25 @@ def clip_to_frame(boxes: Boxes, height: int, width: int, margin: float = 10.0) -
     low = xp.minimum(xp.maximum(corners[..., :2], 0), size - margin)
     high = xp.minimum(xp.maximum(corners[..., 2:], margin), size)
     return xp.concat([low, xp.maximum(high - low, margin)], axis=-1)
+
+
+TINY_AREA = 1e-9  # a side of 0.01 pixels in a crop whose side is 1
+
+
+def giou(a: Boxes, b: Boxes) -> Float[Any, "*b"]:
+    """Generalised IoU (Rezatofighi et al., CVPR 2019) of xywh boxes, element by element.
+
+    Between -1 and 1 where no size is negative. An area that divides counts as at least `TINY_AREA`,
+    which gives boxes without area finite numbers and finite gradients.
+    """
+    xp = _namespace(a)
+    low_a, low_b = a[..., :2], b[..., :2]
+    high_a, high_b = low_a + a[..., 2:], low_b + b[..., 2:]
+    shared = _area(xp.maximum(xp.minimum(high_a, high_b) - xp.maximum(low_a, low_b), 0))
+    hull = _area(xp.maximum(high_a, high_b) - xp.minimum(low_a, low_b))
+    union = _area(a[..., 2:]) + _area(b[..., 2:]) - shared
+    return shared / xp.maximum(union, TINY_AREA) - (hull - union) / xp.maximum(hull, TINY_AREA)
+
+
+def _area(sizes: Float[Any, "*b 2"]) -> Float[Any, "*b"]:
+    return sizes[..., 0] * sizes[..., 1]

@@ -103,3 +103,43 @@ def model_config_from_dict(values: Mapping[str, Any]) -> ModelConfig:
             raise InputError(f"model setting {name} should look like {default}, got {value!r}")
         restored[name] = value
     return ModelConfig(**restored)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How a batch changes the network (paper, section 4.1), for AsymTrack-T and -B by default.
+
+    Attributes:
+        giou_weight: of the generalised IoU in the loss.
+        l1_weight: of the mean absolute difference of corners in the loss.
+        learning_rate: of AdamW.
+        backbone_multiplier: learning rate of the backbone over that of neck and head; AsymTrack-S
+            has 1.
+        weight_decay: of AdamW, decoupled, of every parameter.
+        clip_norm: longest gradient of all parameters together; longer ones are shortened to it.
+        decay_epoch: after so many epochs the learning rates are multiplied by `decay_factor`.
+        decay_factor: see `decay_epoch`.
+        micro_batches: parts that a batch is worked through in, to save memory. Batch norms see a
+            part at a time.
+        bfloat16: compute the network in bfloat16; parameters, loss and update stay float32.
+        ema_decay: share that a moving average of the parameters keeps at each step; 0 is none.
+    """
+
+    giou_weight: float = 2.0
+    l1_weight: float = 5.0
+    learning_rate: float = 4e-4
+    backbone_multiplier: float = 0.1
+    weight_decay: float = 1e-4
+    clip_norm: float = 0.1
+    decay_epoch: int = 400
+    decay_factor: float = 0.1
+    micro_batches: int = 1
+    bfloat16: bool = False
+    ema_decay: float = 0.0
+
+    def __post_init__(self):
+        for name in ("learning_rate", "clip_norm", "decay_epoch", "micro_batches"):
+            if not (value := getattr(self, name)) > 0:
+                raise InputError(f"{name} must be positive, got {value}")
+        if not 0 <= self.ema_decay < 1:
+            raise InputError(f"ema_decay must be in [0, 1), got {self.ema_decay}")

@@ -10,7 +10,7 @@ LAYERS = (  # lowest first; a file belongs to the first prefix that fits
     tuple(f"asymtrack_jax.{name}" for name in ("boxes", "config", "errors", "files")),
     ("asymtrack_jax.models", "asymtrack_jax.data"),
     ("asymtrack_jax.tracking",),
-    ("asymtrack_jax.evaluation", "convert_weights"),
+    ("asymtrack_jax.evaluation", "asymtrack_jax.training", "convert_weights"),
     ("asymtrack_jax", "evaluate", "track"),
 )
 FORBIDDEN = {  # whatever the layers allow

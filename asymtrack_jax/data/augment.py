@@ -5,7 +5,7 @@ the crops (which lose a column at the right edge only); brightness and the secon
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -63,7 +63,7 @@ class Pair(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Training pairs, stacked.
+    """Training pairs, stacked; numpy arrays, or jax arrays once they are on the device.
 
     Attributes:
         template: RGB crops.
@@ -71,9 +71,9 @@ class Batch(NamedTuple):
         boxes: the target in each search crop, xywh in sides of the crop; parts may lie outside.
     """
 
-    template: UInt8[np.ndarray, "B Z Z 3"]
-    search: UInt8[np.ndarray, "B X X 3"]
-    boxes: Float32[np.ndarray, "B 4"]
+    template: UInt8[Any, "B Z Z 3"]
+    search: UInt8[Any, "B X X 3"]
+    boxes: Float32[Any, "B 4"]
 
 
 def make_pair(

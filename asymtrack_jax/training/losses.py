@@ -1,0 +1,67 @@
+"""What training minimises (paper, section 4.1): generalised IoU and the distance of corners."""
+
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float
+
+from asymtrack_jax.boxes import cxcywh_to_xywh, giou, iou, xywh_to_xyxy
+
+
+@struct.dataclass
+class Losses:
+    """Means over a batch.
+
+    Attributes:
+        total: what is minimised, the weighted sum of `giou` and `l1`.
+        giou: 1 - generalised IoU; a box predicted inside out counts as 0.
+        l1: absolute difference of corner coordinates, in sides of the search crop.
+        iou: overlap of prediction and truth; a box predicted inside out counts as 0.
+        inverted: share of boxes predicted inside out.
+    """
+
+    total: Float[Array, ""]
+    giou: Float[Array, ""]
+    l1: Float[Array, ""]
+    iou: Float[Array, ""]
+    inverted: Float[Array, ""]
+
+
+def box_losses(
+    predicted: Float[Array, "B 4"],
+    target: Float[Array, "B 4"],
+    *,
+    giou_weight: float,
+    l1_weight: float,
+) -> Losses:
+    """Losses of predicted boxes, in sides of the search crop.
+
+    Early in training the predicted corners are often inside out (negative size), and overlap then
+    means nothing: such a box has no GIoU term, and learns from the distance of its corners alone.
+    The published loss drops the GIoU of the whole batch instead. Either way the mean is over all
+    boxes, so that what one box contributes depends on no other one, and neither devices nor
+    micro-batches change the loss. Without inverted boxes it is the published loss.
+
+    Args:
+        predicted: cxcywh.
+        target: true boxes, xywh; what is outside the crop is cut off first.
+        giou_weight: of `giou` in the total.
+        l1_weight: of `l1` in the total.
+    """
+    predicted = cxcywh_to_xywh(predicted)
+    corners = xywh_to_xyxy(predicted)
+    target_corners = jnp.clip(xywh_to_xyxy(target), 0, 1)
+    low, high = target_corners[:, :2], target_corners[:, 2:]
+    target = jnp.concatenate([low, high - low], axis=-1)
+
+    inverted = (predicted[:, 2:] < 0).any(-1)
+    giou_loss = jnp.where(inverted, 0, 1 - giou(predicted, target)).mean()
+    l1_loss = jnp.abs(corners - target_corners).mean()
+    # Two boxes without area have no IoU; for a mean they do not overlap.
+    overlap = jnp.where(inverted, 0, jnp.nan_to_num(iou(predicted, target))).mean()
+    return Losses(
+        total=giou_weight * giou_loss + l1_weight * l1_loss,
+        giou=giou_loss,
+        l1=l1_loss,
+        iou=overlap,
+        inverted=inverted.mean(),
+    )

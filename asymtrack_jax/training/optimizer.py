@@ -1,0 +1,56 @@
+"""The optimiser (paper, section 4.1): AdamW, slower for the backbone, and PyTorch's constants."""
+
+from collections.abc import Hashable
+from typing import Any
+
+import jax
+import optax
+
+from asymtrack_jax.config import TrainConfig
+
+
+def learning_rate_schedule(config: TrainConfig, steps_per_epoch: int) -> optax.Schedule:
+    """Learning rate of neck and head by the number of steps taken."""
+    boundary = config.decay_epoch * steps_per_epoch
+    return optax.piecewise_constant_schedule(config.learning_rate, {boundary: config.decay_factor})
+
+
+def make_optimizer(
+    config: TrainConfig, steps_per_epoch: int
+) -> optax.GradientTransformationExtraArgs:
+    """The optimiser of `params`.
+
+    Gradients of all parameters are clipped together; then each group of `parameter_group` goes its
+    own way. Weights decay as in PyTorch's AdamW: by learning rate times `weight_decay`, in norms
+    and biases too.
+    """
+    schedule = learning_rate_schedule(config, steps_per_epoch)
+
+    def backbone_schedule(count: Any) -> Any:
+        return config.backbone_multiplier * schedule(count)
+
+    groups: dict[Hashable, optax.GradientTransformation] = {
+        "backbone": optax.adamw(backbone_schedule, weight_decay=config.weight_decay),
+        "head": optax.adamw(schedule, weight_decay=config.weight_decay),
+        "frozen": optax.set_to_zero(),
+    }
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm),
+        optax.partition(groups, parameter_groups),
+    )
+
+
+def parameter_groups(params: Any) -> Any:
+    """The group of each parameter: `backbone`, `head` (with the neck) or `frozen`.
+
+    The gradient is stopped behind `template_assignment`. PyTorch leaves parameters without a
+    gradient alone; here they are frozen, or they would still decay.
+    """
+
+    def group(path: tuple[Any, ...], _: Any) -> str:
+        names = [key.key for key in path]
+        if "template_assignment" in names:
+            return "frozen"
+        return "backbone" if names[0] == "backbone" else "head"
+
+    return jax.tree_util.tree_map_with_path(group, params)

@@ -1,0 +1,152 @@
+"""One training step, as a pure function of state and batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from asymtrack_jax.config import ModelConfig, TrainConfig
+from asymtrack_jax.data.augment import Batch
+from asymtrack_jax.errors import InputError
+from asymtrack_jax.models.asymtrack import AsymTrack
+from asymtrack_jax.models.head import decode
+from asymtrack_jax.tracking.crop import normalise
+from asymtrack_jax.training.losses import Losses, box_losses
+from asymtrack_jax.training.optimizer import learning_rate_schedule, make_optimizer
+from asymtrack_jax.training.state import TrainState, update_ema
+
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
+
+
+def make_train_step(
+    model_config: ModelConfig, config: TrainConfig, steps_per_epoch: int
+) -> TrainStep:
+    """The step of a run, for the caller to jit; it may donate the state.
+
+    Images of a batch may also be float32 that `tracking.crop.normalise` made.
+
+    The step's metrics are scalars: those of `losses.Losses`, `grad_norm` before clipping,
+    `learning_rate` of the head, and `finite`, whether loss and gradient are. Nothing is done about
+    a step that is not.
+
+    The step raises `InputError`, when it is traced, for a batch that `micro_batches` does not
+    divide.
+    """
+    network = AsymTrack(model_config)
+    optimizer = make_optimizer(config, steps_per_epoch)
+    schedule = learning_rate_schedule(config, steps_per_epoch)
+
+    def loss(params: Any, batch_stats: Any, batch: Batch) -> tuple[Array, tuple[Any, Losses]]:
+        boxes, batch_stats = predict(network, params, batch_stats, batch, bfloat16=config.bfloat16)
+        losses = box_losses(
+            boxes, batch.boxes, giou_weight=config.giou_weight, l1_weight=config.l1_weight
+        )
+        return losses.total, (batch_stats, losses)
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+        grads, batch_stats, losses = accumulate(
+            jax.grad(loss, has_aux=True),
+            state.params,
+            state.batch_stats,
+            batch,
+            config.micro_batches,
+        )
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema_params = state.ema_params
+        if ema_params is not None:
+            ema_params = update_ema(ema_params, params, config.ema_decay, state.step)
+        grad_norm = optax.tree.norm(grads)
+        metrics = {
+            **vars(losses),
+            "grad_norm": grad_norm,
+            "learning_rate": jnp.asarray(schedule(state.step)),
+            "finite": jnp.isfinite(losses.total) & jnp.isfinite(grad_norm),
+        }
+        return TrainState(state.step + 1, params, batch_stats, opt_state, ema_params), metrics
+
+    return train_step
+
+
+def predict(
+    network: AsymTrack, params: Any, batch_stats: Any, batch: Batch, *, bfloat16: bool
+) -> tuple[Float[Array, "B 4"], Any]:
+    """Boxes (cxcywh) of the network in training mode, and its running statistics after the batch.
+
+    With `bfloat16` everything up to the score maps is computed so. The boxes are float32 either
+    way: bfloat16 does not tell coordinates apart that are less than half a percent from each other.
+    """
+    template, search = (
+        normalise(image) if image.dtype == jnp.uint8 else image
+        for image in (batch.template, batch.search)
+    )
+    if bfloat16:
+        params, template, search = jax.tree.map(
+            lambda array: array.astype(jnp.bfloat16), (params, template, search)
+        )
+
+    def score_maps(network: AsymTrack, template: Array, search: Array) -> Array:
+        return network.score_maps(network.init_template(template), search, train=True)
+
+    maps, updated = network.apply(
+        {"params": params, "batch_stats": batch_stats},
+        template,
+        search,
+        method=score_maps,
+        mutable=["batch_stats"],
+    )
+    maps = maps.astype(jnp.promote_types(maps.dtype, jnp.float32))
+    return decode(maps).boxes, updated["batch_stats"]
+
+
+def accumulate(
+    gradients: Callable[[Any, Any, Any], tuple[Any, tuple[Any, Any]]],
+    params: Any,
+    batch_stats: Any,
+    batch: Any,
+    parts: int,
+) -> tuple[Any, Any, Any]:
+    """Mean gradients over parts of a batch, one part after the other.
+
+    Each part takes every `parts`-th pair, so that each device's share of a batch splits into its
+    shares of the parts.
+
+    Args:
+        gradients: (params, batch_stats, part) to (gradients, (updated batch_stats, losses)).
+        params: the same for all parts.
+        batch_stats: handed on from part to part.
+        batch: a tree of arrays whose first axis is the batch's.
+        parts: how many.
+
+    Returns:
+        Mean gradients, batch_stats after the last part, and mean losses.
+
+    Raises:
+        InputError: the batch does not divide into `parts`.
+    """
+    if parts == 1:
+        grads, (batch_stats, losses) = gradients(params, batch_stats, batch)
+        return grads, batch_stats, losses
+
+    def split(array: Array) -> Array:
+        if array.shape[0] % parts:
+            raise InputError(
+                f"a batch of {array.shape[0]} does not divide into {parts} micro-batches; "
+                "change the batch size or micro_batches"
+            )
+        return array.reshape(-1, parts, *array.shape[1:]).swapaxes(0, 1)
+
+    def add_part(carry: tuple[Any, Any], part: Any) -> tuple[tuple[Any, Any], Any]:
+        total, batch_stats = carry
+        grads, (batch_stats, losses) = gradients(params, batch_stats, part)
+        return (jax.tree.map(jnp.add, total, grads), batch_stats), losses
+
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    (total, batch_stats), losses = jax.lax.scan(
+        add_part, (zeros, batch_stats), jax.tree.map(split, batch)
+    )
+    grads = jax.tree.map(lambda leaf: leaf / parts, total)
+    return grads, batch_stats, jax.tree.map(lambda leaf: leaf.mean(0), losses)

@@ -1,0 +1,81 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from asymtrack_jax.boxes import giou
+from asymtrack_jax.training.losses import Losses, box_losses
+
+# By hand, as corners: predicted [.0 .0 .4 .4], true [.2 .2 .4 .6], so that they share .2 * .2 of a
+# union of .16 + .08 - .04, and the hull is .4 * .6.
+PREDICTED, TRUE = [0.2, 0.2, 0.4, 0.4], [0.2, 0.2, 0.2, 0.4]
+IOU, L1 = 0.04 / 0.2, (0.2 + 0.2 + 0.0 + 0.2) / 4
+GIOU_LOSS = 1 - (IOU - (0.24 - 0.2) / 0.24)
+INSIDE_OUT = [0.3, 0.4, -0.1, 0.4]  # corners [.35 .2 .25 .6]
+INSIDE_OUT_L1 = (0.15 + 0.0 + 0.15 + 0.0) / 4
+
+
+@jax.jit
+def evaluate(predicted, target) -> tuple[Losses, jax.Array]:
+    def total(predicted):
+        found = box_losses(predicted, target, giou_weight=2.0, l1_weight=5.0)
+        return found.total, found
+
+    gradient, found = jax.grad(total, has_aux=True)(predicted)
+    return found, gradient
+
+
+def losses(predicted, target) -> Losses:
+    return evaluate(jnp.array(predicted), jnp.array(target))[0]
+
+
+def gradient(predicted, target) -> np.ndarray:
+    return np.asarray(evaluate(jnp.array(predicted), jnp.array(target))[1])
+
+
+def test_by_hand():
+    found = losses([PREDICTED], [TRUE])
+    np.testing.assert_allclose(found.giou, GIOU_LOSS, rtol=1e-6)
+    np.testing.assert_allclose(found.l1, L1, rtol=1e-6)
+    np.testing.assert_allclose(found.total, 2 * GIOU_LOSS + 5 * L1, rtol=1e-6)
+    np.testing.assert_allclose(found.iou, IOU, rtol=1e-6)
+    assert found.inverted == 0
+
+
+def test_the_truth_is_cut_off_at_the_crop():
+    found = losses([[0.9, 0.5, 0.2, 0.2]], [[0.8, 0.4, 0.5, 0.2]])
+    np.testing.assert_allclose(found.total, 0, atol=1e-5)
+    np.testing.assert_allclose(found.iou, 1, rtol=1e-6)
+
+
+def test_an_inverted_box_counts_without_a_giou_term():
+    found = losses([PREDICTED, INSIDE_OUT], [TRUE, TRUE])
+    np.testing.assert_allclose(found.giou, GIOU_LOSS / 2, rtol=1e-6)
+    np.testing.assert_allclose(found.iou, IOU / 2, rtol=1e-6)
+    np.testing.assert_allclose(found.l1, (L1 + INSIDE_OUT_L1) / 2, rtol=1e-6)
+    assert found.inverted == 0.5
+
+
+def test_an_inverted_box_learns_from_l1_alone_and_the_others_as_ever():
+    alone, both = gradient([PREDICTED], [TRUE]), gradient([PREDICTED, INSIDE_OUT], [TRUE, TRUE])
+    np.testing.assert_allclose(both[0], alone[0] / 2, rtol=1e-6)
+    # Its left side is right of the true one, its right side left of it: cx is pulled both ways, and
+    # half of w by each, 5 being the loss's weight and 8 the numbers in the mean.
+    np.testing.assert_allclose(both[1, [0, 2]], [0, -5 / 8], atol=1e-6)
+
+
+def test_degenerate_boxes_give_finite_losses_and_gradients():
+    """Without area, as good as without, inverted; on and off each other."""
+    sizes, places = (-0.5, -1e-30, 0.0, 1e-30, 1e-7, 0.5), (0.0, 0.25, 1.0)
+    cases = np.array(list(itertools.product(places, sizes, sizes, places, sizes[2:])), np.float32)
+    x, w, h, target_x, target_size = cases.T
+    predicted = np.stack([x, x, w, h], axis=1)
+    target = np.stack([target_x, target_x, target_size, target_size], axis=1)
+    assert all(np.isfinite(value) for value in vars(losses(predicted, target)).values())
+    assert np.isfinite(gradient(predicted, target)).all()
+
+
+def test_giou_of_numpy_arrays_is_the_same():
+    a, b = np.random.default_rng(0).random((2, 9, 4), np.float32)
+    np.testing.assert_allclose(giou(a, b), giou(jnp.array(a), jnp.array(b)), rtol=1e-5, atol=1e-6)
