@@ -134,16 +134,17 @@ def _shifted_backward(residuals: tuple[Array, Array], grad: Array) -> tuple[Arra
     """
     x, kernel = residuals
     size, (_, H, W, C) = kernel.shape[0], x.shape
+    exact = jnp.promote_types(x.dtype, jnp.float32)  # bfloat16 cannot hold so long a sum
 
     def add_image(total: Array, image: tuple[Array, Array]) -> tuple[Array, None]:
         padded, grad = image
         shifts = [(i, j) for i in range(size) for j in range(size)]
-        products = [(padded[i : i + H, j : j + W] * grad).sum(0) for i, j in shifts]
+        products = [(padded[i : i + H, j : j + W] * grad).sum(0, exact) for i, j in shifts]
         return total + jnp.stack(products), None
 
     images = (_pad_sides(x, size // 2), grad)
-    total, _ = jax.lax.scan(add_image, jnp.zeros((size * size, W, C), x.dtype), images)
-    kernel_grad = total.sum(1).reshape(kernel.shape)
+    total, _ = jax.lax.scan(add_image, jnp.zeros((size * size, W, C), exact), images)
+    kernel_grad = total.sum(1).reshape(kernel.shape).astype(kernel.dtype)
     return depthwise_conv_shifted(grad, kernel[::-1, ::-1]), kernel_grad
 
 

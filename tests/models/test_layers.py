@@ -38,6 +38,14 @@ def test_its_gradients_are_those_of_the_textbook_form():
         np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_its_kernel_gradient_is_summed_exactly_in_bfloat16():
+    """One from each of 512 images: a sum in bfloat16 would stop at 256."""
+    x = jnp.ones((512, 1, 1, 1), jnp.bfloat16)
+    kernel = jnp.zeros((1, 1, 1, 1), jnp.bfloat16)
+    grad = jax.grad(lambda kernel: depthwise_conv_shifted(x, kernel).astype(jnp.float32).sum())
+    assert grad(kernel).item() == 512
+
+
 def test_step_has_no_grouped_convolution_on_a_cpu():
     """XLA runs those an order of magnitude slower than the shifted form."""
     config = VARIANTS["testing"]
