@@ -1,8 +1,9 @@
 """What can be chosen: frozen dataclasses, and the published variants by name."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
 
 from asymtrack_jax.errors import InputError
 
@@ -105,41 +106,242 @@ def model_config_from_dict(values: Mapping[str, Any]) -> ModelConfig:
     return ModelConfig(**restored)
 
 
+def _require(config: Any, names: tuple[str, ...], ok: Callable[[Any], bool], what: str) -> None:
+    for name in names:
+        if not ok(value := getattr(config, name)):
+            raise InputError(f"{name} must be {what}, got {value}")
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """How a batch changes the network (paper, section 4.1), for AsymTrack-T and -B by default.
+    """How the network learns (paper, section 4.1), for AsymTrack-T and -B by default.
 
     Attributes:
+        batch_size: pairs a step, over all devices of all hosts. Published are 64 on each of two.
+        epochs: of `pairs_per_epoch`.
+        pairs_per_epoch: what an epoch is; the data has none of its own.
         giou_weight: of the generalised IoU in the loss.
         l1_weight: of the mean absolute difference of corners in the loss.
+        corner_weight: of the cross-entropy of the corner maps in the loss, which helps training
+            from scratch; the published loss has none.
         learning_rate: of AdamW.
         backbone_multiplier: learning rate of the backbone over that of neck and head; AsymTrack-S
             has 1.
         weight_decay: of AdamW, decoupled, of every parameter.
         clip_norm: longest gradient of all parameters together; longer ones are shortened to it.
-        decay_epoch: after so many epochs the learning rates are multiplied by `decay_factor`.
-        decay_factor: see `decay_epoch`.
+        warmup_steps: in which the learning rates grow from nothing, linearly.
+        schedule: of the learning rates: `step`, multiplied by `decay_factor` after `decay_epoch`
+            epochs, or `cosine`, down to nothing at the last step.
+        decay_epoch: see `schedule`.
+        decay_factor: see `schedule`.
+        layer_scale: where layer scales start; None is as published (1e-4, and 0 in object
+            perception enhancement), which suits a pretrained backbone.
         micro_batches: parts that a batch is worked through in, to save memory. Batch norms see a
             part at a time.
         bfloat16: compute the network in bfloat16; parameters, loss and update stay float32.
         ema_decay: share that a moving average of the parameters keeps at each step; 0 is none.
     """
 
+    batch_size: int = 128
+    epochs: int = 500
+    pairs_per_epoch: int = 60_000
     giou_weight: float = 2.0
     l1_weight: float = 5.0
+    corner_weight: float = 0.0
     learning_rate: float = 4e-4
     backbone_multiplier: float = 0.1
     weight_decay: float = 1e-4
     clip_norm: float = 0.1
+    warmup_steps: int = 0
+    schedule: Literal["step", "cosine"] = "step"
     decay_epoch: int = 400
     decay_factor: float = 0.1
+    layer_scale: float | None = None
     micro_batches: int = 1
     bfloat16: bool = False
     ema_decay: float = 0.0
 
     def __post_init__(self):
-        for name in ("learning_rate", "clip_norm", "decay_epoch", "micro_batches"):
-            if not (value := getattr(self, name)) > 0:
-                raise InputError(f"{name} must be positive, got {value}")
-        if not 0 <= self.ema_decay < 1:
-            raise InputError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
+        positive = ("batch_size", "epochs", "learning_rate", "clip_norm", "decay_epoch")
+        _require(self, (*positive, "micro_batches"), lambda value: value > 0, "positive")
+        weights = ("giou_weight", "l1_weight", "corner_weight", "weight_decay", "warmup_steps")
+        _require(self, weights, lambda value: value >= 0, "0 or more")
+        _require(self, ("ema_decay",), lambda value: 0 <= value < 1, "in [0, 1)")
+        if self.pairs_per_epoch < self.batch_size:
+            raise InputError(
+                f"pairs_per_epoch must be at least batch_size, {self.batch_size}, "
+                f"got {self.pairs_per_epoch}"
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch."""
+        return self.pairs_per_epoch // self.batch_size
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the run."""
+        return self.epochs * self.steps_per_epoch
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """How far training pairs vary; the defaults are the published recipe.
+
+    Attributes:
+        centre_jitter: the search crop's centre moves within this many `sqrt(w * h)`, half of it to
+            each side, uniformly.
+        scale_jitter: standard deviation of the logarithm of the search box's width, and height.
+        joint_grey: probability that both frames turn grey.
+        joint_flip: probability that both frames are mirrored.
+        brightness: each crop's pixels are multiplied by 1 +- up to this, uniformly.
+        crop_flip: probability that a crop is mirrored, one regardless of the other.
+    """
+
+    centre_jitter: float = 3.5
+    scale_jitter: float = 0.5
+    joint_grey: float = 0.05
+    joint_flip: float = 0.5
+    brightness: float = 0.2
+    crop_flip: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Synthetic:
+    """Rendered sequences (`data.synthetic`).
+
+    Attributes:
+        num_sequences: how many there are to train on.
+        num_frames: of each.
+        height: of the frames, pixels.
+        width: of the frames, pixels.
+        cutouts: folder of RGBA images, objects that are pasted; None for rendered ones.
+        backgrounds: folder of photographs to paste on, searched in depth; None for rendered ones.
+    """
+
+    num_sequences: int = 1000
+    num_frames: int = 60
+    height: int = 240
+    width: int = 320
+    cutouts: Path | None = None
+    backgrounds: Path | None = None
+
+    def __post_init__(self):
+        _require(self, ("num_sequences", "num_frames"), lambda value: value > 0, "positive")
+        _require(self, ("height", "width"), lambda value: value >= 32, "at least 32 pixels")
+
+
+@dataclasses.dataclass(frozen=True)
+class Roots:
+    """Where data sets lie: the folders that they unpack to, or that `data.records` prepared."""
+
+    lasot: Path = Path("data/lasot")
+    got10k: Path = Path("data/got10k")
+    coco: Path = Path("data/coco")
+    trackingnet: Path = Path("data/trackingnet")
+    folder: Path = Path("data/folder")
+    tracks: Path = Path("data/tracks")
+    pack: Path = Path("data/pack")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """What the network learns from.
+
+    Attributes:
+        sources: data sets to draw pairs from, by name (`data.datasets`).
+        shares: each source's share of the pairs, in any unit.
+        validation: data sets of the validation pairs.
+        tracking: data set whose first sequences are tracked as a whole.
+        roots: where the data sets lie.
+        cache: folder for the indexes of annotations.
+        max_gap: most frames from a pair's template to its search frame.
+        augmentation: how far training pairs vary.
+        synthetic: what `synthetic` in `sources` renders.
+        loader: what reads ahead: `grain`, or `threads` of this process alone, without grain.
+        num_workers: grain's processes that make batches; 0 for none but this one.
+        num_threads: that make batches in each process.
+        max_unreadable: images that may fail to be read before the run is stopped.
+    """
+
+    sources: tuple[str, ...] = ("lasot", "got10k_vot_train", "coco", "trackingnet")
+    shares: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+    validation: tuple[str, ...] = ("got10k_vot_val",)
+    tracking: str = "got10k_vot_val"
+    roots: Roots = Roots()
+    cache: Path = Path("~/.cache/asymtrack_jax")
+    max_gap: int = 200
+    augmentation: Augmentation = Augmentation()
+    synthetic: Synthetic = Synthetic()
+    loader: Literal["grain", "threads"] = "grain"
+    num_workers: int = 0
+    num_threads: int = 4
+    max_unreadable: int = 100
+
+    def __post_init__(self):
+        if len(self.shares) != len(self.sources) or not self.sources:
+            raise InputError(
+                f"data.shares must have one number for each of data.sources "
+                f"{list(self.sources)}, got {list(self.shares)}"
+            )
+        _require(self, ("max_gap", "num_threads"), lambda value: value > 0, "positive")
+        _require(self, ("num_workers", "max_unreadable"), lambda value: value >= 0, "0 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """What a run keeps and shows.
+
+    Attributes:
+        init_from: checkpoint to start from, a tracker's or a backbone's that `convert_weights`
+            made; None to start from nothing.
+        checkpoint_steps: steps between two checkpoints to resume from.
+        checkpoint_minutes: minutes between two of them, if that comes first.
+        keep: how many of the last ones are kept.
+        log_steps: steps between two lines of metrics.
+        picture_steps: steps between two pictures of pairs with predicted and true boxes.
+        validation_epochs: epochs between two validations.
+        validation_pairs: pairs of each.
+        tracking_sequences: sequences of each that are tracked as a whole; 0 for none.
+        tracking_frames: most frames of each.
+    """
+
+    init_from: Path | None = None
+    checkpoint_steps: int = 1000
+    checkpoint_minutes: float = 15.0
+    keep: int = 3
+    log_steps: int = 50
+    picture_steps: int = 500
+    validation_epochs: int = 20
+    validation_pairs: int = 10_000
+    tracking_sequences: int = 10
+    tracking_frames: int = 100
+
+    def __post_init__(self):
+        steps = ("checkpoint_steps", "log_steps", "picture_steps", "validation_epochs", "keep")
+        positive = (*steps, "checkpoint_minutes", "validation_pairs")
+        _require(self, positive, lambda value: value > 0, "positive")
+        _require(self, ("tracking_sequences",), lambda value: value >= 0, "0 or more")
+        _require(self, ("tracking_frames",), lambda value: value >= 2, "at least 2")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A whole training run, which its `seed` and the data determine.
+
+    Attributes:
+        model: sizes of the network.
+        train: how it learns.
+        data: what from.
+        run: what is kept and shown.
+        seed: of all chance.
+    """
+
+    model: ModelConfig = VARIANTS["tiny"]
+    train: TrainConfig = TrainConfig()
+    data: DataConfig = DataConfig()
+    run: RunConfig = RunConfig()
+    seed: int = 0
+
+    def __post_init__(self):
+        _require(self, ("seed",), lambda value: value >= 0, "0 or more")

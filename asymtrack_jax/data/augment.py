@@ -4,14 +4,13 @@ The published order matters for exactness: grey and the joint flip are done to w
 the crops (which lose a column at the right edge only); brightness and the second flip to each crop.
 """
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from asymtrack_jax.config import ModelConfig
+from asymtrack_jax.config import Augmentation, ModelConfig
 from asymtrack_jax.data.crop import crop_square
 
 Frame = UInt8[np.ndarray, "H W 3"]
@@ -20,28 +19,6 @@ Box = Float[np.ndarray, "4"]
 # Crop pixels of frame that a crop must show each way. The published check looks at every sixteenth
 # pixel, and so passes a view of 8 every other time.
 _LEAST_VIEW = 8
-
-
-@dataclasses.dataclass(frozen=True)
-class Augmentation:
-    """How far training pairs vary; the defaults are the published recipe.
-
-    Attributes:
-        centre_jitter: the search crop's centre moves within this many `sqrt(w * h)`, half of it to
-            each side, uniformly.
-        scale_jitter: standard deviation of the logarithm of the search box's width, and height.
-        joint_grey: probability that both frames turn grey.
-        joint_flip: probability that both frames are mirrored.
-        brightness: each crop's pixels are multiplied by 1 +- up to this, uniformly.
-        crop_flip: probability that a crop is mirrored, one regardless of the other.
-    """
-
-    centre_jitter: float = 3.5
-    scale_jitter: float = 0.5
-    joint_grey: float = 0.05
-    joint_flip: float = 0.5
-    brightness: float = 0.2
-    crop_flip: float = 0.5
 
 
 TRAINING = Augmentation()

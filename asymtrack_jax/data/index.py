@@ -19,7 +19,7 @@ import numpy as np
 import tqdm
 from jaxtyping import Bool, Float, Float32, Int64
 
-from asymtrack_jax.data.sequences import Sequence
+from asymtrack_jax.data.sequences import ImageFiles, Sequence
 from asymtrack_jax.errors import InputError
 
 _FORMAT = 1  # raise it when the columns, or what the readers put into them, change meaning
@@ -94,7 +94,7 @@ class SequenceIndex:
         folder = self.root / os.fsdecode(self.folders[sequence])
         frames = tuple(folder / os.fsdecode(file) for file in self.files[rows])
         boxes = self.boxes[rows].astype(np.float64)
-        return Sequence(folder.name, frames, boxes, np.array(self.visible[rows]))
+        return Sequence(folder.name, ImageFiles(frames), boxes, np.array(self.visible[rows]))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A mapped index travels to a worker process as the name of its folder."""

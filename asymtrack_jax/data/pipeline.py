@@ -15,8 +15,8 @@ import numpy as np
 from absl import flags
 from jaxtyping import Int64
 
-from asymtrack_jax.config import ModelConfig
-from asymtrack_jax.data.augment import TRAINING, Augmentation, Batch, Pair, make_pair
+from asymtrack_jax.config import Augmentation, ModelConfig
+from asymtrack_jax.data.augment import TRAINING, Batch, Pair, make_pair
 from asymtrack_jax.data.sampler import PairSampler, record_generator
 from asymtrack_jax.data.sequences import read_frame
 from asymtrack_jax.errors import InputError

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -13,20 +14,49 @@ from asymtrack_jax.errors import InputError
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
 
+Frame = UInt8[np.ndarray, "H W 3"]
+
+
+@runtime_checkable
+class Frames(Protocol):
+    """A video's frames, RGB, each made when it is asked for; `InputError` if it cannot be."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Frame: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFiles:
+    """Frames that are image files.
+
+    Attributes:
+        paths: in order.
+    """
+
+    paths: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Frame:
+        return read_frame(self.paths[index])
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sequence:
     """A video with one annotated target.
 
     Attributes:
         name: unique in its data set; its results are filed under it.
-        frames: image files, in order.
+        frames: image files, or what is rendered.
         boxes: xywh in pixels of the stored images, the top-left pixel's corner at 0, 0; NaN where
             the target is absent. The first is a real box: trackers start from it.
         visible: False where the target cannot be seen, if the set says so.
     """
 
     name: str
-    frames: tuple[Path, ...]
+    frames: Frames
     boxes: Float64[np.ndarray, "N 4"]
     visible: Bool[np.ndarray, " N"] | None = None
 
@@ -46,7 +76,7 @@ def image_files(directory: Path) -> list[Path]:
     return [path for path in in_order(directory) if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
-def read_frame(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+def read_frame(path: Path) -> Frame:
     """Reads an image as RGB; grey and transparent images become RGB too.
 
     Raises:

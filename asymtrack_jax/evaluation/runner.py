@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
-from asymtrack_jax.data.sequences import Sequence, read_frame
+from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import results
 
@@ -116,8 +116,8 @@ def run_sequence(
         FloatingPointError: the network's output is not finite.
     """
     boxes, seconds = np.empty((len(sequence.frames), 4)), np.empty(len(sequence.frames))
-    for index, path in enumerate(sequence.frames):
-        frame = read_frame(path)
+    for index in range(len(sequence.frames)):
+        frame = sequence.frames[index]
         start = time.perf_counter()
         if index == 0:
             boxes[0] = sequence.boxes[0]

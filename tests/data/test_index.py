@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from asymtrack_jax.data.index import Annotation, Part, build_index, numbered, open_index
+from asymtrack_jax.data.sequences import ImageFiles
 from asymtrack_jax.errors import InputError
 
 BOXES = np.array([[1.5, 2, 3, 4], [np.nan] * 4, [5, 6, 7, 8]])
@@ -38,7 +39,8 @@ def test_an_index_gives_back_every_sequence(tmp_path, parts):
     assert index.rows(2) == slice(4, 6)
     sequence = index[0]
     assert sequence.name == "a"
-    assert sequence.frames[0] == tmp_path / "videos" / "a" / "0001.jpg"
+    assert isinstance(sequence.frames, ImageFiles)
+    assert sequence.frames.paths[0] == tmp_path / "videos" / "a" / "0001.jpg"
     np.testing.assert_array_equal(sequence.boxes, BOXES)
     np.testing.assert_array_equal(sequence.visible, VISIBLE)
     assert [len(sequence.frames) for sequence in index] == [3, 1, 2]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from asymtrack_jax.data.readers.text import read_boxes
-from asymtrack_jax.data.sequences import Sequence
+from asymtrack_jax.data.sequences import ImageFiles, Sequence
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import results
 
@@ -15,7 +15,8 @@ MANIFEST = {"checkpoint_sha256": "a1", "dataset": "folder", "result_format": "in
 
 
 def sequence(name="one", boxes=BOXES):
-    return Sequence(name, tuple(Path(f"{i}.jpg") for i in range(len(boxes))), boxes)
+    frames = ImageFiles(tuple(Path(f"{i}.jpg") for i in range(len(boxes))))
+    return Sequence(name, frames, boxes)
 
 
 def finished(directory, *sequences, floats=False):

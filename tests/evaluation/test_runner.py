@@ -80,7 +80,7 @@ def test_a_second_run_skips_what_is_finished_and_redoes_what_is_not(sequences, o
 
 @pytest.mark.parametrize("damage", ["missing", "corrupt"])
 def test_a_sequence_that_fails_does_not_stop_the_others(sequences, output, damage):
-    frame = sequences[1].frames[2]
+    frame = sequences[1].frames.paths[2]
     frame.unlink()
     if damage == "corrupt":
         frame.write_bytes(b"\x89PNG, but not really")

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from asymtrack_jax.data.index import Annotation, Part
 from asymtrack_jax.data.readers.labels import has_area, require_folder
 from asymtrack_jax.data.readers.text import read_boxes
-from asymtrack_jax.data.sequences import Sequence, image_files, in_order
+from asymtrack_jax.data.sequences import ImageFiles, Sequence, image_files, in_order
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
@@ -67,12 +67,17 @@ def _folders(directory: Path) -> list[Path]:
 
 
 def _annotation(folder: Path) -> list[Annotation]:
-    sequence = _read_sequence(folder)
-    files = np.array([os.fsencode(path.relative_to(folder)) for path in sequence.frames])
-    return [Annotation(folder.name, files, sequence.boxes, has_area(sequence.boxes))]
+    frames, boxes = _read_labels(folder)
+    files = np.array([os.fsencode(path.relative_to(folder)) for path in frames])
+    return [Annotation(folder.name, files, boxes, has_area(boxes))]
 
 
 def _read_sequence(folder: Path) -> Sequence:
+    frames, boxes = _read_labels(folder)
+    return Sequence(folder.name, ImageFiles(frames), boxes)
+
+
+def _read_labels(folder: Path) -> tuple[tuple[Path, ...], Float64[np.ndarray, "N 4"]]:
     images, annotation = folder / "img", folder / "groundtruth.txt"
     if not images.is_dir():
         raise InputError(f"no folder {images}")
@@ -83,7 +88,7 @@ def _read_sequence(folder: Path) -> Sequence:
     if len(boxes) != len(frames):
         raise InputError(f"{annotation} has {len(boxes)} lines for {len(frames)} images")
     _check_first(annotation, boxes[0])
-    return Sequence(folder.name, frames, boxes)
+    return frames, boxes
 
 
 def _check_first(annotation: Path, box: Float64[np.ndarray, "4"]) -> None:

@@ -3,6 +3,7 @@ import pytest
 
 from asymtrack_jax.data.readers.folder import read_sequences
 from asymtrack_jax.data.readers.text import read_boxes
+from asymtrack_jax.data.sequences import ImageFiles
 from asymtrack_jax.errors import InputError
 
 
@@ -30,8 +31,9 @@ def test_sequences_come_with_frames_and_boxes_in_order(tmp_path):
     sequences = read_sequences(tmp_path)
     assert [sequence.name for sequence in sequences] == ["a9", "a10", "b"]
     frames = sequences[2].frames
-    assert [path.name for path in frames] == ["frame1.jpg", "frame9.jpeg", "frame10.PNG"]
-    assert frames[0].parent == tmp_path / "b" / "img"
+    assert isinstance(frames, ImageFiles)
+    assert [path.name for path in frames.paths] == ["frame1.jpg", "frame9.jpeg", "frame10.PNG"]
+    assert frames.paths[0].parent == tmp_path / "b" / "img"
     boxes = sequences[2].boxes
     np.testing.assert_array_equal(boxes, [[1, 2, 3, 4], [np.nan] * 4, [5.5, 6, 7, 8]])
     assert boxes.dtype == np.float64
