@@ -7,11 +7,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (  # lowest first; a file belongs to the first prefix that fits
-    tuple(f"asymtrack_jax.{name}" for name in ("boxes", "config", "errors", "files")),
+    tuple(f"asymtrack_jax.{name}" for name in ("boxes", "compilation", "config", "errors", "files")),
     ("asymtrack_jax.models", "asymtrack_jax.data"),
     ("asymtrack_jax.tracking",),
     ("asymtrack_jax.evaluation", "asymtrack_jax.training", "convert_weights"),
-    ("asymtrack_jax", "evaluate", "track"),
+    ("asymtrack_jax", "configs", "evaluate", "track", "train"),
 )
 FORBIDDEN = {  # whatever the layers allow
     "asymtrack_jax.models": ("asymtrack_jax.data",),
@@ -22,6 +22,7 @@ FORBIDDEN = {  # whatever the layers allow
 }
 FILES = [
     *ROOT.glob("*.py"),
+    *ROOT.glob("configs/*.py"),
     *ROOT.glob("asymtrack_jax/**/*.py"),
     *ROOT.glob("convert_weights/**/*.py"),
 ]

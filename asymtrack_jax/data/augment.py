@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32, UInt8
 from asymtrack_jax.config import Augmentation, ModelConfig
 from asymtrack_jax.data.crop import crop_square
 
-Frame = UInt8[np.ndarray, "H W 3"]
+Frame = UInt8[np.ndarray, "_ _ 3"]  # the frames of a pair may differ in size
 Box = Float[np.ndarray, "4"]
 
 # Crop pixels of frame that a crop must show each way. The published check looks at every sixteenth
@@ -98,10 +98,7 @@ def make_pair(
     gains = rng.uniform(1 - augmentation.brightness, 1 + augmentation.brightness, 2)
     flips = rng.random(2) < augmentation.crop_flip
     images = [_brighten(crop, gain) for (crop, _), gain in zip(crops, gains, strict=True)]
-    images = [
-        np.ascontiguousarray(image[:, ::-1]) if flip else image
-        for image, flip in zip(images, flips, strict=True)
-    ]
+    images = [_flip(image) if flip else image for image, flip in zip(images, flips, strict=True)]
     if flips[1]:
         box[0] = 1 - box[0] - box[2]
     return Pair(images[0], images[1], box.astype(np.float32))
@@ -162,6 +159,10 @@ def _shows_frame(shape: tuple[int, ...], around: Box, factor: float, size: int) 
 
 def _grey(frame: Frame) -> Frame:
     return cv2.cvtColor(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)  # pyright: ignore[reportReturnType]
+
+
+def _flip(image: Frame) -> Frame:
+    return cv2.flip(image, 1)  # NumPy takes ten times as long  # pyright: ignore[reportReturnType]
 
 
 def _brighten(crop: Frame, gain: float) -> Frame:

@@ -35,8 +35,11 @@ def crop_square(
     inside_top, inside_bottom = max(top, 0), min(bottom, H - 1)
     if inside_left >= inside_right or inside_top >= inside_bottom:
         return np.zeros((size, size, 3), np.uint8), size / side
+    inside = frame[inside_top:inside_bottom, inside_left:inside_right]
+    if inside.strides[1] < 0:  # a mirrored view, which OpenCV would have NumPy copy, slowly
+        inside = cv2.flip(inside[:, ::-1], 1)
     square = cv2.copyMakeBorder(
-        frame[inside_top:inside_bottom, inside_left:inside_right],
+        inside,
         inside_top - top,
         bottom - inside_bottom,
         inside_left - left,

@@ -1,11 +1,14 @@
-"""Data sets by name: which reader, and which part of the data set."""
+"""Data sets by name: which reader, which part of the data set, and which field says where it is."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from asymtrack_jax.config import DataConfig
+from asymtrack_jax.data import pack, records
 from asymtrack_jax.data.index import Part, SequenceIndex, open_index
 from asymtrack_jax.data.readers import coco, folder, got10k, lasot, trackingnet, tracks
+from asymtrack_jax.data.sequences import Source
 from asymtrack_jax.errors import InputError
 
 DATASETS: dict[str, Callable[[Path], list[Part]]] = {
@@ -23,9 +26,11 @@ DATASETS: dict[str, Callable[[Path], list[Part]]] = {
     "stills": functools.partial(tracks.parts, split="stills"),
 }
 
+_SOURCES = (*DATASETS, "pack", "pack/<folder>", "synthetic")
 
-def open_dataset(name: str, root: Path, cache: Path | None = None) -> SequenceIndex:
-    """Opens the index of a data set.
+
+def read_index(name: str, root: Path, cache: Path | None = None) -> SequenceIndex:
+    """Opens the index of a data set that lies as it unpacks.
 
     Args:
         name: in `DATASETS`.
@@ -39,3 +44,82 @@ def open_dataset(name: str, root: Path, cache: Path | None = None) -> SequenceIn
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r}; there are: {', '.join(DATASETS)}")
     return open_index(root, DATASETS[name](root), cache)
+
+
+def open_dataset(name: str, root: Path, cache: Path | None = None) -> Source:
+    """Opens a data set as it unpacks, as `data.records` prepared it, or a pack.
+
+    Args:
+        name: in `DATASETS`, or `pack`.
+        root: its folder.
+        cache: a folder to keep indexes in; see `open_index`.
+
+    Raises:
+        InputError: no data set has that name, its files are missing or damaged, or the folder was
+            prepared from another data set.
+        OSError: the cache cannot be written.
+    """
+    if name == "pack":
+        return pack.open_pack(root)
+    if (root / records.MARKER).is_file():
+        return records.open_records(root, name)
+    return read_index(name, root, cache)
+
+
+def open_source(name: str, data: DataConfig, seed: int = 0) -> Source:
+    """Opens a source as the configuration says.
+
+    Args:
+        name: in `DATASETS`; `pack`, or `pack/<folder>` for a folder below that root; or
+            `synthetic`.
+        data: where data sets lie, and what `synthetic` renders.
+        seed: of what `synthetic` renders; another one for validation than for training.
+
+    Raises:
+        InputError: there is no such source, or it cannot be opened. The message ends in the
+            configuration's field.
+        OSError: the cache cannot be written.
+    """
+    if name == "synthetic":
+        from asymtrack_jax.data.synthetic import SyntheticSource
+
+        return SyntheticSource(data.synthetic, seed)
+    field, root = _root(name, data)
+    kind = "pack" if field == "pack" else name
+    try:
+        return open_dataset(kind, root, data.cache.expanduser())
+    except InputError as error:
+        raise InputError(f"{error} (config.data.roots.{field}, for {name!r})") from error
+
+
+def open_sources(names: Sequence[str], data: DataConfig, seed: int = 0) -> list[Source]:
+    """Opens several sources; see `open_source`.
+
+    Raises:
+        InputError: as `open_source`; and if folders are missing, all of them in one message.
+        OSError: the cache cannot be written.
+    """
+    roots = {name: _root(name, data) for name in names if name != "synthetic"}
+    missing = [
+        f"\n  {root} (config.data.roots.{field}, for {name!r})"
+        for name, (field, root) in roots.items()
+        if not root.is_dir()
+    ]
+    if missing:
+        raise InputError(
+            f"no such folders:{''.join(missing)}\n"
+            "No data at hand? Train on rendered video: `--config configs/synthetic.py`"
+        )
+    return [open_source(name, data, seed) for name in names]
+
+
+def _root(name: str, data: DataConfig) -> tuple[str, Path]:
+    """The field of `config.Roots` that says where a data set lies, and where that is."""
+    kind, _, folder = name.partition("/")
+    if kind == "pack":
+        return kind, data.roots.pack.expanduser() / folder
+    if name not in DATASETS:
+        raise InputError(f"unknown data set {name!r}; there are: {', '.join(_SOURCES)}")
+    fields = {"got10k": "got10k", "stills": "tracks"}
+    field = fields.get(name.partition("_")[0], name)
+    return field, getattr(data.roots, field).expanduser()

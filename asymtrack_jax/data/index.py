@@ -19,7 +19,7 @@ import numpy as np
 import tqdm
 from jaxtyping import Bool, Float, Float32, Int64
 
-from asymtrack_jax.data.sequences import ImageFiles, Sequence
+from asymtrack_jax.data.sequences import Frame, ImageFiles, Sequence, read_frame
 from asymtrack_jax.errors import InputError
 
 _FORMAT = 1  # raise it when the columns, or what the readers put into them, change meaning
@@ -56,7 +56,7 @@ class Part(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SequenceIndex:
-    """Annotated sequences of one data set; a still is a sequence of one frame.
+    """Annotated sequences of one data set, and their images: a `Source`.
 
     Attributes:
         root: folder of the data set.
@@ -79,6 +79,11 @@ class SequenceIndex:
     def __len__(self) -> int:
         return len(self.folders)
 
+    @property
+    def name(self) -> str:
+        """The root."""
+        return os.fspath(self.root)
+
     def rows(self, sequence: int) -> slice:
         """The rows of a sequence's frames."""
         return slice(int(self.offsets[sequence]), int(self.offsets[sequence + 1]))
@@ -87,6 +92,14 @@ class SequenceIndex:
         """The image of a row."""
         sequence = int(np.searchsorted(self.offsets, row, side="right")) - 1
         return self.root / os.fsdecode(self.folders[sequence]) / os.fsdecode(self.files[row])
+
+    def read(self, row: int) -> Frame:
+        """The frame of a row; `InputError` if it cannot be read."""
+        return read_frame(self.frame_path(row))
+
+    def where(self, row: int) -> str:
+        """The path of a row's image."""
+        return os.fspath(self.frame_path(row))
 
     def __getitem__(self, sequence: int) -> Sequence:
         """One sequence on its own, boxes NaN where there is none."""
@@ -99,7 +112,7 @@ class SequenceIndex:
     def __reduce__(self) -> tuple[Any, ...]:
         """A mapped index travels to a worker process as the name of its folder."""
         if self.directory is not None:
-            return _map, (self.directory,)
+            return map_index, (self.directory,)
         fields = tuple(getattr(self, field.name) for field in dataclasses.fields(self))
         return SequenceIndex, fields
 
@@ -144,8 +157,8 @@ def open_index(root: Path, parts: Iterable[Part], cache: Path | None = None) -> 
         return build_index(root, parts)
     directory = cache / _fingerprint(root, parts)
     if not directory.is_dir():
-        _store(build_index(root, parts), directory)
-    return _map(directory)
+        store_index(build_index(root, parts), directory)
+    return map_index(directory)
 
 
 def _fingerprint(root: Path, parts: Iterable[Part]) -> str:
@@ -160,7 +173,8 @@ def _fingerprint(root: Path, parts: Iterable[Part]) -> str:
     return f"{root.name}-{digest.hexdigest()[:16]}"
 
 
-def _store(index: SequenceIndex, directory: Path) -> None:
+def store_index(index: SequenceIndex, directory: Path) -> None:
+    """Writes an index as a new folder, whole or not at all."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}."))
     try:
@@ -176,7 +190,8 @@ def _store(index: SequenceIndex, directory: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _map(directory: Path) -> SequenceIndex:
+def map_index(directory: Path) -> SequenceIndex:
+    """Maps an index that `store_index` wrote."""
     columns = {column: np.load(directory / f"{column}.npy", mmap_mode="r") for column in _COLUMNS}
     root = Path(json.loads((directory / "root.json").read_text()))
     return SequenceIndex(root, **columns, directory=directory)

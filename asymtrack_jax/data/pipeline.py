@@ -1,28 +1,30 @@
-"""From drawn pairs to batches of pixels: grain reads ahead, in threads or worker processes.
+"""From drawn pairs to batches of pixels, read ahead: by grain, or in threads without it.
 
-Everything about record i follows from the seed and i, so batches are the same whatever the number
-of workers, hosts or restarts.
+Everything about record i follows from the seed and i, so batches are the same whatever the loader,
+the number of workers, hosts or restarts.
 """
 
 import dataclasses
+import functools
+import itertools
 import logging
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 import cv2
-import grain
 import numpy as np
-from absl import flags
 from jaxtyping import Int64
 
 from asymtrack_jax.config import Augmentation, ModelConfig
 from asymtrack_jax.data.augment import TRAINING, Batch, Pair, make_pair
 from asymtrack_jax.data.sampler import PairSampler, record_generator
-from asymtrack_jax.data.sequences import read_frame
+from asymtrack_jax.data.threads import MapAhead
 from asymtrack_jax.errors import InputError
 
 _ATTEMPTS = 16  # draws for one record, before something must be wrong with the data
 _NONE = -1
+
+_Record = tuple[Pair, Int64[np.ndarray, "A 2"]]
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ class MakeRecord:
     augmentation: Augmentation
     seed: int
 
-    def __call__(self, number: int) -> tuple[Pair, Int64[np.ndarray, "A 2"]]:
+    def __call__(self, number: int) -> _Record:
         """The record's pair, and the unreadable images met on the way: source, row; -1 pads.
 
         If every draw fails, the pair is black, and its box NaN.
@@ -53,19 +55,19 @@ class MakeRecord:
         rng = record_generator(self.seed, number)
         unreadable = np.full((_ATTEMPTS, 2), _NONE)
         for attempt in range(_ATTEMPTS):
-            source, template, search = self.sampler.draw(rng)
-            index = self.sampler.sources[source]
+            number, template, search = self.sampler.draw(rng)
+            source = self.sampler.sources[number]
             row = template
             try:
-                frames = {row: read_frame(index.frame_path(row))}
+                frames = {row: source.read(row)}
                 row = search
                 if search != template:
-                    frames[row] = read_frame(index.frame_path(row))
+                    frames[row] = source.read(row)
             except InputError:
-                unreadable[attempt] = source, row
+                unreadable[attempt] = number, row
                 continue
             template, search = (
-                (frames[row], index.boxes[row].astype(np.float64)) for row in (template, search)
+                (frames[row], source.boxes[row].astype(np.float64)) for row in (template, search)
             )
             pair = make_pair(rng, template, search, self.config, self.augmentation)
             if pair is not None:
@@ -82,7 +84,7 @@ class Batches(Iterator[Batch]):
         unreadable: images that could not be read so far; each was logged once.
     """
 
-    unreadable: dict[Path, None]
+    unreadable: dict[str, None]
 
     def __init__(
         self,
@@ -94,6 +96,7 @@ class Batches(Iterator[Batch]):
         first_batch: int = 0,
         augmentation: Augmentation = TRAINING,
         shard: tuple[int, int] = (0, 1),
+        loader: Literal["grain", "threads"] = "grain",
         num_workers: int = 0,
         num_threads: int = 4,
         max_unreadable: int = 100,
@@ -111,7 +114,9 @@ class Batches(Iterator[Batch]):
             first_batch: where to begin: a run that goes on after step n begins with batch n.
             augmentation: how far the pairs vary.
             shard: this host's number and the number of hosts. Each gets its part of every batch.
-            num_workers: processes that make batches; 0 for none but this one.
+            loader: what reads ahead: grain, or threads of this process alone, without grain. The
+                batches are the same.
+            num_workers: grain's processes that make batches; 0 for none but this one.
             num_threads: that make batches in each process.
             max_unreadable: images that may fail to be read before the run is stopped.
 
@@ -128,19 +133,20 @@ class Batches(Iterator[Batch]):
         self.unreadable = {}
 
         share = batch_size // num_hosts
-        records = grain.MapDataset.range(first_batch * share, num_batches * share)
-        records = records.map(
-            lambda i: i // share * batch_size + host * share + i % share  # the number in the list
-        ).map(MakeRecord(sampler, config, augmentation, seed))
-        batches = records.batch(share, drop_remainder=True)
-        options = grain.ReadOptions(num_threads, prefetch_buffer_size=num_threads)
-        dataset = batches.to_iter_dataset(options)
-        if num_workers:
-            if not flags.FLAGS.is_parsed():  # grain's processes insist on absl's flags
-                flags.FLAGS.mark_as_parsed()
-            processes = grain.MultiprocessingOptions(num_workers)
-            dataset = dataset.mp_prefetch(processes, worker_init_fn=_one_thread_each)
-        self._iterator = iter(dataset)
+        steps = range(first_batch * share, num_batches * share)
+        number = functools.partial(_record_number, batch_size, host * share, share)
+        make_record = MakeRecord(sampler, config, augmentation, seed)
+        if loader == "grain":
+            self._iterator = _grain_batches(
+                make_record, number, steps, share, num_workers, num_threads
+            )
+            self._close = self._iterator.close
+        else:
+            cv2.setNumThreads(1)  # we have our own
+            ahead = 2 * share + num_threads
+            records = MapAhead(make_record, map(number, steps), num_threads, ahead)
+            self._iterator = map(_stack, iter(lambda: list(itertools.islice(records, share)), []))
+            self._close = records.close
 
     def __next__(self) -> Batch:
         """The next batch.
@@ -151,11 +157,11 @@ class Batches(Iterator[Batch]):
         pairs, unreadable = next(self._iterator)
         rows = unreadable.reshape(-1, 2)
         for source, row in rows[rows[:, 0] != _NONE].tolist():
-            path = self._sampler.sources[source].frame_path(row)
-            if path not in self.unreadable:
-                self.unreadable[path] = None
-                _log.warning("cannot read %s: passed over", path)
-        listed = "".join(f"\n  {path}" for path in self.unreadable)
+            frame = self._sampler.sources[source].where(row)
+            if frame not in self.unreadable:
+                self.unreadable[frame] = None
+                _log.warning("cannot read %s: passed over", frame)
+        listed = "".join(f"\n  {frame}" for frame in self.unreadable)
         if len(self.unreadable) > self._max_unreadable:
             raise InputError(f"{len(self.unreadable)} images cannot be read:{listed}")
         if np.isnan(pairs.box).any():
@@ -167,8 +173,41 @@ class Batches(Iterator[Batch]):
         return Batch(*(np.array(array) for array in pairs))
 
     def close(self) -> None:
-        """Ends the worker processes."""
-        self._iterator.close()
+        """Ends the threads or worker processes."""
+        self._close()
+
+
+def _stack(records: list[_Record]) -> tuple[Pair, Int64[np.ndarray, "B A 2"]]:
+    """Stacks all that records hold, as grain does."""
+    pairs, unreadable = zip(*records, strict=True)
+    return Pair(*map(np.stack, zip(*pairs, strict=True))), np.stack(unreadable)
+
+
+def _record_number(batch_size: int, first: int, share: int, step: int) -> int:
+    """The number in the seed's list of the `step`th record that this host makes."""
+    return step // share * batch_size + first + step % share
+
+
+def _grain_batches(
+    make_record: MakeRecord,
+    number: Callable[[int], int],
+    steps: range,
+    share: int,
+    num_workers: int,
+    num_threads: int,
+) -> Any:
+    import grain  # here, for machines without it
+    from absl import flags
+
+    records = grain.MapDataset.range(steps.start, steps.stop).map(number).map(make_record)
+    options = grain.ReadOptions(num_threads, prefetch_buffer_size=num_threads)
+    dataset = records.batch(share, drop_remainder=True).to_iter_dataset(options)
+    if num_workers:
+        if not flags.FLAGS.is_parsed():  # grain's processes insist on absl's flags
+            flags.FLAGS.mark_as_parsed()
+        processes = grain.MultiprocessingOptions(num_workers)
+        dataset = dataset.mp_prefetch(processes, worker_init_fn=_one_thread_each)
+    return iter(dataset)
 
 
 def _one_thread_each(worker: int, num_workers: int) -> None:

@@ -6,15 +6,15 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from asymtrack_jax.data.index import SequenceIndex
+from asymtrack_jax.data.sequences import Source
 from asymtrack_jax.errors import InputError
 
-_LEAST_FRAMES = 20  # the published sampler passes over shorter videos,
+LEAST_FRAMES = 20  # the published sampler passes over shorter videos,
 _LEAST_VISIBLE = 5  # and those with fewer frames that show the target
 
 
 class FramePair(NamedTuple):
-    """Two frames of one sequence, as rows of a source's index; the same twice for a still."""
+    """Two frames of one sequence, as rows of a source; the same twice for a still."""
 
     source: int
     template: int
@@ -28,13 +28,11 @@ class PairSampler:
     frame any of those. The published sampler draws so too, but widens the gap where none follows.
 
     Attributes:
-        sources: the data sets' indexes.
+        sources: the data sets.
         max_gap: most frames from the template to the search frame.
     """
 
-    def __init__(
-        self, sources: Sequence[SequenceIndex], ratio: Sequence[float], max_gap: int = 200
-    ):
+    def __init__(self, sources: Sequence[Source], ratio: Sequence[float], max_gap: int = 200):
         """Finds the sequences that pairs can be drawn from.
 
         Args:
@@ -61,15 +59,15 @@ class PairSampler:
     def draw(self, rng: np.random.Generator) -> FramePair:
         """Draws a pair; a generator in one state always gives the same one."""
         source = int(np.searchsorted(self._bounds, rng.random(), side="right"))
-        index = self.sources[source]
-        rows = index.rows(int(rng.choice(self._usable[source])))
-        if rows.stop - rows.start == 1:
-            return FramePair(source, rows.start, rows.start)
-        visible = np.flatnonzero(index.visible[rows])
+        sequence = int(rng.choice(self._usable[source]))
+        first, end = self.sources[source].offsets[sequence : sequence + 2].tolist()
+        if end - first == 1:
+            return FramePair(source, first, first)
+        visible = np.flatnonzero(self.sources[source].visible[first:end])
         template = rng.choice(visible[:-1][np.diff(visible) <= self.max_gap])
         follows = (visible > template) & (visible <= template + self.max_gap)
         search = rng.choice(visible[follows])
-        return FramePair(source, rows.start + int(template), rows.start + int(search))
+        return FramePair(source, first + int(template), first + int(search))
 
 
 def record_generator(seed: int, record: int) -> np.random.Generator:
@@ -77,18 +75,23 @@ def record_generator(seed: int, record: int) -> np.random.Generator:
     return np.random.default_rng((seed, record))
 
 
-def _usable_sequences(index: SequenceIndex, max_gap: int) -> Int64[np.ndarray, " U"]:
-    lengths = np.diff(index.offsets)
-    seen = np.concatenate([[0], np.cumsum(index.visible, dtype=np.int64)])[index.offsets]
-    num_visible = np.diff(seen)
-    stills = (lengths == 1) & (num_visible == 1)
-    videos = (lengths >= _LEAST_FRAMES) & (num_visible >= _LEAST_VISIBLE)
+def num_visible(source: Source) -> Int64[np.ndarray, " S"]:
+    """How many frames of each sequence show its target."""
+    seen = np.concatenate([[0], np.cumsum(source.visible, dtype=np.int64)])
+    return np.diff(seen[source.offsets])
+
+
+def _usable_sequences(source: Source, max_gap: int) -> Int64[np.ndarray, " U"]:
+    offsets, visible = source.offsets, source.visible
+    lengths, shown = np.diff(offsets), num_visible(source)
+    stills = (lengths == 1) & (shown == 1)
+    videos = (lengths >= LEAST_FRAMES) & (shown >= _LEAST_VISIBLE)
     for sequence in np.flatnonzero(videos):
-        videos[sequence] = _has_pair(index.visible[index.rows(int(sequence))], max_gap)
+        videos[sequence] = _has_pair(visible[offsets[sequence] : offsets[sequence + 1]], max_gap)
     usable = np.flatnonzero(stills | videos)
     if not len(usable):
         raise InputError(
-            f"no usable sequence in {index.root}: none is a still or has at least {_LEAST_FRAMES} "
+            f"no usable sequence in {source.name}: none is a still or has at least {LEAST_FRAMES} "
             f"frames, {_LEAST_VISIBLE} of them with a visible target, two within {max_gap} frames"
         )
     return usable

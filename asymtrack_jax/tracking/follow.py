@@ -151,7 +151,7 @@ def summary(tracks: Tracks, source: FrameSource, output: Path) -> str:
     if not math.isnan(tracks.fps):
         lines.append(f"tracker: {tracks.fps:.1f} frames a second (reading and writing not counted)")
     if source.truth is not None and frames > 1:
-        overlap = iou(tracks.bboxes[1:], source.truth[1:frames, None]).mean()
+        overlap = np.nanmean(iou(tracks.bboxes[1:], source.truth[1:frames, None]))
         lines.append(f"mean IoU with the truth: {overlap:.3f} (first frame not counted)")
     return "\n".join(lines)
 

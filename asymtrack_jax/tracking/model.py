@@ -1,6 +1,8 @@
 """A network bound to its weights: two jitted functions, ready to track."""
 
+import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -30,27 +32,22 @@ class Model:
         config: sizes of the network.
     """
 
-    def __init__(self, config: ModelConfig, variables: Any, *, fused: bool = True):
+    def __init__(
+        self, config: ModelConfig, variables: Any, *, fused: bool = True, constant: bool = True
+    ):
         """Binds variables to the network.
 
         Args:
             config: sizes of the network.
             variables: of the fused form if `fused`, else of the training form.
             fused: which form they are.
+            constant: compile the weights in, so that XLA lays them out once: faster. Otherwise
+                models of one configuration share what is compiled, for weights that change often.
         """
-        network = AsymTrack(config, fused)
         variables = jax.device_put(variables)
-
-        # Closed over rather than passed, so that XLA lays the weights out once, when it compiles.
-        def init_template(template: Array) -> Modulation:
-            return network.apply(variables, _as_input(template), method="init_template")  # pyright: ignore[reportReturnType]
-
-        def step(modulation: Modulation, search: Array) -> Prediction:
-            return network.apply(variables, modulation, _as_input(search), method="step")  # pyright: ignore[reportReturnType]
-
+        functions = [functools.partial(f, variables) for f in _functions(config, fused, constant)]
         self.config = config
-        self._init_template = jax.jit(init_template)
-        self._step = jax.jit(step)
+        self._init_template, self._step = map(jax.jit, functions) if constant else functions
 
     def init_template(self, template: Image) -> Modulation:
         """What tracking needs of a template, [B, template_size, template_size, 3].
@@ -74,6 +71,20 @@ class Model:
                 f"{modulation.keys.shape[0]} templates; they must be the same"
             )
         return self._step(modulation, search)
+
+
+@functools.cache
+def _functions(config: ModelConfig, fused: bool, constant: bool) -> tuple[Callable, Callable]:
+    """`init_template` and `step` as functions of the variables too; jitted unless `constant`."""
+    network = AsymTrack(config, fused)
+
+    def init_template(variables: Any, template: Array) -> Modulation:
+        return network.apply(variables, _as_input(template), method="init_template")  # pyright: ignore[reportReturnType]
+
+    def step(variables: Any, modulation: Modulation, search: Array) -> Prediction:
+        return network.apply(variables, modulation, _as_input(search), method="step")  # pyright: ignore[reportReturnType]
+
+    return (init_template, step) if constant else (jax.jit(init_template), jax.jit(step))
 
 
 def load(directory: str | os.PathLike[str], *, fused: bool = True) -> Model:

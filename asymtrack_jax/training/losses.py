@@ -1,5 +1,6 @@
 """What training minimises (paper, section 4.1): generalised IoU and the distance of corners."""
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
@@ -65,3 +66,26 @@ def box_losses(
         iou=overlap,
         inverted=inverted.mean(),
     )
+
+
+def corner_loss(
+    score_maps: Float[Array, "B 2 S S"], target: Float[Array, "B 4"]
+) -> Float[Array, ""]:
+    """Mean cross-entropy of the corner maps; the published loss has no such term.
+
+    The loss of boxes sees no more of a map than its mean position. This one asks for a peak there:
+    its target is the corner shared out among the four cells around it, as bilinear interpolation
+    does, so that the target's mean position is the corner itself.
+
+    Args:
+        score_maps: of the top-left and the bottom-right corner, before softmax.
+        target: true boxes, xywh in sides of the search crop; corners outside the maps are moved to
+            the nearest cell.
+    """
+    B, _, S, _ = score_maps.shape
+    corners = jnp.clip(S * xywh_to_xyxy(target).reshape(B, 2, 2), 0, S - 1)  # x, y in cells
+    distance = jnp.abs(corners[..., None] - jnp.arange(S))
+    along_x, along_y = jnp.moveaxis(jnp.maximum(1 - distance, 0), 2, 0)
+    share = along_y[..., :, None] * along_x[..., None, :]
+    log_probabilities = jax.nn.log_softmax(score_maps, axis=(-2, -1))
+    return -(share * log_probabilities).sum((-2, -1)).mean()

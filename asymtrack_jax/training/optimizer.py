@@ -10,9 +10,19 @@ from asymtrack_jax.config import TrainConfig
 
 
 def learning_rate_schedule(config: TrainConfig, steps_per_epoch: int) -> optax.Schedule:
-    """Learning rate of neck and head by the number of steps taken."""
-    boundary = config.decay_epoch * steps_per_epoch
-    return optax.piecewise_constant_schedule(config.learning_rate, {boundary: config.decay_factor})
+    """Learning rate of neck and head by the number of steps taken; see `TrainConfig.schedule`."""
+    rate, warmup = config.learning_rate, config.warmup_steps
+    if config.schedule == "cosine":
+        after = optax.cosine_decay_schedule(rate, config.epochs * steps_per_epoch - warmup)
+    else:
+        boundary = config.decay_epoch * steps_per_epoch - warmup
+        after = optax.piecewise_constant_schedule(rate, {boundary: config.decay_factor})
+    if not warmup:
+        return after
+    # The first of n steps of warm-up already moves, by 1/n of the rate.
+    return optax.join_schedules(
+        [optax.linear_schedule(rate / warmup, rate, warmup - 1), after], [warmup]
+    )
 
 
 def make_optimizer(

@@ -67,3 +67,14 @@ def update_ema(ema_params: Any, params: Any, decay: float, step: Int[Array, ""])
     """
     kept = jnp.minimum(decay, (1 + step) / (10 + step))
     return optax.incremental_update(params, ema_params, 1 - kept)
+
+
+def with_layer_scale(params: Any, value: float) -> Any:
+    """Parameters whose layer scales all have one value; see `TrainConfig.layer_scale`."""
+
+    def rescale(path: tuple[Any, ...], leaf: Any) -> Any:
+        names = [key.key for key in path]
+        is_scale = names[-1] == "gamma" or names[-2:] == ["perception", "scale"]
+        return jnp.full_like(leaf, value) if is_scale else leaf
+
+    return jax.tree_util.tree_map_with_path(rescale, params)

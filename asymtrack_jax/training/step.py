@@ -1,5 +1,6 @@
 """One training step, as a pure function of state and batch."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from asymtrack_jax.errors import InputError
 from asymtrack_jax.models.asymtrack import AsymTrack
 from asymtrack_jax.models.head import decode
 from asymtrack_jax.tracking.crop import normalise
-from asymtrack_jax.training.losses import Losses, box_losses
+from asymtrack_jax.training.losses import Losses, box_losses, corner_loss
 from asymtrack_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from asymtrack_jax.training.state import TrainState, update_ema
 
@@ -40,10 +41,17 @@ def make_train_step(
     schedule = learning_rate_schedule(config, steps_per_epoch)
 
     def loss(params: Any, batch_stats: Any, batch: Batch) -> tuple[Array, tuple[Any, Losses]]:
-        boxes, batch_stats = predict(network, params, batch_stats, batch, bfloat16=config.bfloat16)
+        maps, batch_stats = score_maps(
+            network, params, batch_stats, batch, bfloat16=config.bfloat16
+        )
+        boxes = decode(maps).boxes
         losses = box_losses(
             boxes, batch.boxes, giou_weight=config.giou_weight, l1_weight=config.l1_weight
         )
+        if config.corner_weight:
+            corners = corner_loss(maps, batch.boxes)
+            total = losses.total + config.corner_weight * corners
+            losses = dataclasses.replace(losses, total=total)
         return losses.total, (batch_stats, losses)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
@@ -71,13 +79,13 @@ def make_train_step(
     return train_step
 
 
-def predict(
+def score_maps(
     network: AsymTrack, params: Any, batch_stats: Any, batch: Batch, *, bfloat16: bool
-) -> tuple[Float[Array, "B 4"], Any]:
-    """Boxes (cxcywh) of the network in training mode, and its running statistics after the batch.
+) -> tuple[Float[Array, "B 2 S S"], Any]:
+    """Score maps of the network in training mode, and its running statistics after the batch.
 
-    With `bfloat16` everything up to the score maps is computed so. The boxes are float32 either
-    way: bfloat16 does not tell coordinates apart that are less than half a percent from each other.
+    With `bfloat16` everything up to the maps is computed so. The maps are then float32 either way:
+    bfloat16 does not tell coordinates apart that are less than half a percent from each other.
     """
     template, search = (
         normalise(image) if image.dtype == jnp.uint8 else image
@@ -88,18 +96,17 @@ def predict(
             lambda array: array.astype(jnp.bfloat16), (params, template, search)
         )
 
-    def score_maps(network: AsymTrack, template: Array, search: Array) -> Array:
+    def both_streams(network: AsymTrack, template: Array, search: Array) -> Array:
         return network.score_maps(network.init_template(template), search, train=True)
 
     maps, updated = network.apply(
         {"params": params, "batch_stats": batch_stats},
         template,
         search,
-        method=score_maps,
+        method=both_streams,
         mutable=["batch_stats"],
     )
-    maps = maps.astype(jnp.promote_types(maps.dtype, jnp.float32))
-    return decode(maps).boxes, updated["batch_stats"]
+    return maps.astype(jnp.promote_types(maps.dtype, jnp.float32)), updated["batch_stats"]
 
 
 def accumulate(

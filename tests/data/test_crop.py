@@ -23,3 +23,13 @@ def test_a_square_beside_the_frame_is_black():
         crop, scale = crop_square(frame, np.array([x, y, 10.0, 10.0]), 2.0, 32)
         assert not crop.any()
         assert scale == 32 / 20
+
+
+def test_a_mirrored_view_is_cropped_as_its_copy():
+    frame = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+    for box in ([30.0, 20.0, 12.0, 9.0], [-4.0, 50.0, 20.0, 20.0], [80.0, 3.0, 30.0, 8.0]):
+        view = frame[:, ::-1]
+        ours, _ = crop_square(view, np.array(box), 2.5, 40)
+        expected, _ = crop_square(np.ascontiguousarray(view), np.array(box), 2.5, 40)
+        np.testing.assert_array_equal(ours, expected)
+        assert ours.any()

@@ -1,6 +1,7 @@
 """Batches from a small data set on disk."""
 
 import logging
+import threading
 
 import cv2
 import numpy as np
@@ -69,13 +70,16 @@ def test_batches_are_records_in_order_whoever_makes_them(root, tmp_path):
     assert expected[0].boxes.dtype == np.float32
     assert_same(batches(sampler, num_threads=3), expected)
     assert_same(batches(sampler, num_workers=2, num_threads=1), expected)
+    for num_threads in (1, 3):
+        assert_same(batches(sampler, loader="threads", num_threads=num_threads), expected)
 
 
-def test_a_run_goes_on_where_it_stopped_and_hosts_share_batches(root):
+@pytest.mark.parametrize("loader", ["grain", "threads"])
+def test_a_run_goes_on_where_it_stopped_and_hosts_share_batches(root, loader):
     sampler = sampler_of(root)
     expected = batches(sampler)
-    assert_same(batches(sampler, first_batch=2), expected[2:])
-    shares = [batches(sampler, shard=(host, 2)) for host in range(2)]
+    assert_same(batches(sampler, first_batch=2, loader=loader), expected[2:])
+    shares = [batches(sampler, shard=(host, 2), loader=loader) for host in range(2)]
     joined = [
         [np.concatenate(halves) for halves in zip(*parts, strict=True)]
         for parts in zip(*shares, strict=True)
@@ -85,25 +89,27 @@ def test_a_run_goes_on_where_it_stopped_and_hosts_share_batches(root):
         Batches(sampler, CONFIG, 4, 1, seed=0, shard=(0, 3))
 
 
-def test_unreadable_images_are_passed_over_logged_and_counted(root, caplog):
+@pytest.mark.parametrize("loader", ["grain", "threads"])
+def test_unreadable_images_are_passed_over_logged_and_counted(root, caplog, loader):
     for number in range(10):
         (root / "tracks" / "red" / f"{number}.png").write_bytes(b"no image")
     (root / "tracks" / "red" / "10.png").unlink()
-    reader = Batches(sampler_of(root), CONFIG, 8, 12, seed=0)
+    reader = Batches(sampler_of(root), CONFIG, 8, 12, seed=0, loader=loader)
     with caplog.at_level(logging.WARNING):
         found = list(reader)
     assert len(found) == 12
     assert all(np.isfinite(batch.boxes).all() for batch in found)
     assert all(batch.search.max(axis=(1, 2, 3)).min() > 0 for batch in found)
-    broken = {root / "tracks" / "red" / f"{number}.png" for number in range(11)}
+    broken = {str(root / "tracks" / "red" / f"{number}.png") for number in range(11)}
     assert len(broken) - 3 < len(reader.unreadable) <= len(broken)
     assert set(reader.unreadable) <= broken
     assert len(caplog.records) == len(reader.unreadable)
     assert "red/" in caplog.text
 
-    reader = Batches(sampler_of(root), CONFIG, 8, 12, seed=0, max_unreadable=2)
+    reader = Batches(sampler_of(root), CONFIG, 8, 12, seed=0, loader=loader, max_unreadable=2)
     with pytest.raises(InputError, match=r"[3-8] images cannot be read:(\n .*/red/\d+\.png){3,8}$"):
         list(reader)
+    reader.close()
 
 
 def test_data_that_makes_no_pair_stops_the_run(root):
@@ -112,3 +118,14 @@ def test_data_that_makes_no_pair_stops_the_run(root):
         image.write_bytes(b"")
     with pytest.raises(InputError, match=r"16 draws in a row made no pair.*(\n .*png)+"):
         next(Batches(sampler_of(root), CONFIG, 1, 1, seed=0))
+
+
+def test_threads_stop_when_batches_are_closed(root):
+    before = threading.active_count()
+    reader = Batches(sampler_of(root), CONFIG, 4, 1000, seed=0, loader="threads", num_threads=3)
+    next(reader)
+    assert threading.active_count() > before
+    reader.close()
+    assert threading.active_count() == before
+    with pytest.raises(StopIteration):
+        next(reader)

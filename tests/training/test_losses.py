@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asymtrack_jax.boxes import giou
-from asymtrack_jax.training.losses import Losses, box_losses
+from asymtrack_jax.boxes import cxcywh_to_xywh, giou
+from asymtrack_jax.models.head import decode
+from asymtrack_jax.training.losses import Losses, box_losses, corner_loss
 
 # By hand, as corners: predicted [.0 .0 .4 .4], true [.2 .2 .4 .6], so that they share .2 * .2 of a
 # union of .16 + .08 - .04, and the hull is .4 * .6.
@@ -79,3 +80,34 @@ def test_degenerate_boxes_give_finite_losses_and_gradients():
 def test_giou_of_numpy_arrays_is_the_same():
     a, b = np.random.default_rng(0).random((2, 9, 4), np.float32)
     np.testing.assert_allclose(giou(a, b), giou(jnp.array(a), jnp.array(b)), rtol=1e-5, atol=1e-6)
+
+
+class TestCornerLoss:
+    TARGET = np.array([[0.3, 0.1, 0.2, 0.5]], np.float32)  # corners .3 .1 and .5 .6
+    # Shared out on maps of 4 cells a side: rows y, columns x; the corners are 1.2 .4 and 2.0 2.4.
+    TOP_LEFT = np.outer([0.6, 0.4, 0, 0], [0, 0.8, 0.2, 0])
+    BOTTOM_RIGHT = np.outer([0, 0, 0.6, 0.4], [0, 0, 1, 0])
+    SHARE = np.stack([TOP_LEFT, BOTTOM_RIGHT])[None]
+
+    def test_by_hand(self):
+        maps = np.random.default_rng(0).standard_normal((1, 2, 4, 4)).astype(np.float32)
+        log_sum = np.log(np.exp(maps).sum((2, 3), keepdims=True))
+        expected = -(self.SHARE * (maps - log_sum)).sum() / 2
+        np.testing.assert_allclose(
+            corner_loss(jnp.array(maps), jnp.array(self.TARGET)), expected, rtol=1e-5
+        )
+
+    def test_is_least_where_the_boxes_are_right(self):
+        maps = jnp.log(self.SHARE + 1e-12)
+        np.testing.assert_allclose(jax.grad(corner_loss)(maps, self.TARGET), 0, atol=1e-6)
+        boxes = cxcywh_to_xywh(decode(maps).boxes)
+        np.testing.assert_allclose(boxes, self.TARGET, atol=1e-6)
+
+    def test_corners_outside_the_maps_go_to_the_nearest_cell(self):
+        outside = np.array([[-0.5, 0.2, 3.0, 0.9]], np.float32)
+        nearest = np.array([[0.0, 0.2, 0.75, 0.55]], np.float32)
+        maps = np.random.default_rng(1).standard_normal((1, 2, 4, 4)).astype(np.float32)
+        np.testing.assert_allclose(
+            *(corner_loss(jnp.array(maps), jnp.array(each)) for each in (outside, nearest)),
+            rtol=1e-6,
+        )

@@ -92,3 +92,19 @@ def test_the_learning_rate_drops_after_whole_epochs():
 def test_bad_settings_are_named(name: str):
     with pytest.raises(InputError, match=name):
         dataclasses.replace(TrainConfig(), **{name: -1})
+
+
+def test_warm_up_then_cosine():
+    config = TrainConfig(learning_rate=0.01, warmup_steps=4, schedule="cosine", epochs=2)
+    schedule = learning_rate_schedule(config, 10)
+    rates = np.array([schedule(n) for n in range(20)])
+    np.testing.assert_allclose(rates[:4], [0.0025, 0.005, 0.0075, 0.01])
+    expected = 0.005 * (1 + np.cos(np.pi * np.arange(16) / 16))
+    np.testing.assert_allclose(rates[4:], expected, rtol=1e-5)
+
+
+def test_warm_up_does_not_put_off_the_step():
+    config = dataclasses.replace(CONFIG, warmup_steps=3)
+    schedule = learning_rate_schedule(config, STEPS_PER_EPOCH)
+    np.testing.assert_allclose(np.array([schedule(n) for n in (2, 3, 5)]), 0.01, rtol=1e-6)
+    np.testing.assert_allclose(schedule(6), 0.001, rtol=1e-6)

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from asymtrack_jax.data.index import Annotation, Part
+from asymtrack_jax.data.readers.benchmark import ListedImages, read_each
 from asymtrack_jax.data.readers.labels import has_area, require_folder
 from asymtrack_jax.data.readers.text import read_boxes
-from asymtrack_jax.data.sequences import ImageFiles, Sequence, image_files, in_order
+from asymtrack_jax.data.sequences import Sequence, image_files, in_order
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
@@ -22,23 +23,13 @@ LAYOUT = (
 def read_sequences(directory: Path) -> list[Sequence]:
     """Reads the annotations of every sequence in a folder, in order of their names.
 
-    Subfolders with neither `img` nor `groundtruth.txt` are passed over. No image is opened.
+    Subfolders with neither `img` nor `groundtruth.txt` are passed over. Images are not looked for
+    before a frame is read.
 
     Raises:
-        InputError: the folder is missing or holds no sequence, or (all of them in one message)
-            sequences lack images or annotation, have more or fewer lines than images, a line that
-            is no box, or no target in their first frame.
+        InputError: see `read_each`.
     """
-    sequences: list[Sequence] = []
-    problems: list[str] = []
-    for folder in _folders(directory):
-        try:
-            sequences.append(_read_sequence(folder))
-        except InputError as error:
-            problems.append(f"  {error}")
-    if problems:
-        raise InputError(f"cannot use {directory}: {LAYOUT}\n" + "\n".join(problems))
-    return sequences
+    return read_each(directory, LAYOUT, _folders(directory), _read_sequence)
 
 
 def parts(root: Path) -> list[Part]:
@@ -73,8 +64,8 @@ def _annotation(folder: Path) -> list[Annotation]:
 
 
 def _read_sequence(folder: Path) -> Sequence:
-    frames, boxes = _read_labels(folder)
-    return Sequence(folder.name, ImageFiles(frames), boxes)
+    boxes = read_boxes(folder / "groundtruth.txt")
+    return Sequence(folder.name, ListedImages(folder / "img", len(boxes)), boxes)
 
 
 def _read_labels(folder: Path) -> tuple[tuple[Path, ...], Float64[np.ndarray, "N 4"]]:

@@ -1,0 +1,130 @@
+"""Frames of a scene, each rendered by itself."""
+
+import functools
+import math
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from asymtrack_jax.data.sequences import Frame
+from asymtrack_jax.data.synthetic.motion import Actor, Poses, look_up
+from asymtrack_jax.data.synthetic.scene import Scene
+
+_NOISE = 9  # what a scene's seed is spent on here
+_LONGEST_BLUR = 0.1  # of the frame's shorter side
+_GRAIN, _GRAIN_MARGIN = 40, 64  # standard deviation, grey levels, and spare pixels
+_CHUNK = 128  # frames whose outlines are in memory at once
+
+
+def render(scene: Scene, index: int) -> Frame:
+    """The frame at time `index`, uint8 RGB."""
+    frame = _surroundings(scene, index)
+    for actor in (*scene.behind, scene.target, *scene.before):
+        _draw(frame, actor, index, scene.film.shutter)
+    return _expose(frame, scene, index)
+
+
+class Clip:
+    """The frames of a scene, rendered when they are asked for, and the truth about them.
+
+    Attributes:
+        scene: what they show.
+    """
+
+    def __init__(self, scene: Scene, num_frames: int):
+        self.scene = scene
+        self._num_frames = num_frames
+
+    def __len__(self) -> int:
+        return self._num_frames
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> Frame:
+        """Renders one frame, uint8 RGB."""
+        return render(self.scene, range(len(self))[index])
+
+    @property
+    def boxes(self) -> Float64[np.ndarray, "T 4"]:
+        """The target's exact extent, xywh in pixels, within the frame.
+
+        It counts what other things hide; NaN where all of the target is outside the frame.
+        """
+        return self._annotation[0]
+
+    @property
+    def visible(self) -> Bool[np.ndarray, " T"]:
+        """False where less than a fifth of the target shows."""
+        return self._annotation[1]
+
+    @functools.cached_property
+    def _annotation(self) -> tuple[Float64[np.ndarray, "T 4"], Bool[np.ndarray, " T"]]:
+        starts = range(0, len(self), _CHUNK)
+        times = [np.arange(start, min(start + _CHUNK, len(self)), dtype=float) for start in starts]
+        boxes, visible = zip(*map(self.scene.annotate, times), strict=True)
+        return np.concatenate(boxes), np.concatenate(visible)
+
+
+def _surroundings(scene: Scene, index: int) -> Frame:
+    size = np.array(scene.size[::-1])
+    now, then = scene.film(np.array([index, index + 1.0]))[:, :2] * size
+    middle = np.array(scene.backdrop.shape[1::-1]) / 2 - 0.5  # OpenCV centres pixels on integers
+    frame = cv2.getRectSubPix(scene.backdrop, scene.size[::-1], (middle + now).tolist())
+    return _blurred(frame, scene.film.shutter * (then - now))  # pyright: ignore[reportArgumentType]
+
+
+def _draw(frame: Frame, actor: Actor, index: int, shutter: float) -> None:
+    """Puts a thing over the frame, in place."""
+    poses = actor.poses(np.array([index, index - 0.5, index + 0.5]))
+    blur = shutter * (poses.centre[2] - poses.centre[1])
+    blur *= min(1.0, _LONGEST_BLUR * min(frame.shape[:2]) / max(1.0, np.hypot(*blur)))
+    poses = Poses(*(values[:1] for values in poses))
+    low, high = actor.bounds(poses)[0]
+    spread = math.ceil(np.abs(blur).max() / 2) + 1
+    x1, y1 = np.maximum(np.floor(low) - spread, 0).astype(int)
+    x2, y2 = np.minimum(np.ceil(high) + spread, frame.shape[1::-1]).astype(int)
+    if x1 >= x2 or y1 >= y2:
+        return
+    # The blur of a patch that the frame cuts off needs what lies beyond.
+    y, x = np.mgrid[y1 - spread : y2 + spread, x1 - spread : x2 + spread].astype(np.float32)
+    points = np.stack([x.ravel(), y.ravel()])[None] + np.float32(0.5)
+    places = actor.to_sprite(points, poses).reshape(2, *x.shape)
+    patch = _blurred(look_up(actor.sprite.image, *places), blur)[spread:-spread, spread:-spread]
+    behind = frame[y1:y2, x1:x2]
+    through = cv2.merge([255 - patch[..., 3]] * 3)
+    behind[:] = cv2.add(cv2.multiply(behind, through, scale=1 / 255), patch[..., :3])
+
+
+def _blurred(image: np.ndarray, motion: Float64[np.ndarray, "2"]) -> np.ndarray:
+    """Smears an image along a motion, in pixels."""
+    length = math.hypot(*motion)
+    if length < 1:
+        return image
+    reach = math.ceil(length / 2)
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    along = np.abs(x * motion[0] + y * motion[1]) / length
+    across = np.abs(x * motion[1] - y * motion[0]) / length
+    kernel = np.clip((length + 1) / 2 - along, 0, 1) * np.clip(1 - across, 0, 1)
+    return cv2.filter2D(image, -1, kernel / kernel.sum())
+
+
+def _expose(frame: Frame, scene: Scene, index: int) -> Frame:
+    """Contrast, brightness and noise."""
+    contrast, brightness = scene.film(np.array([float(index)]))[0, 2:]
+    rng = np.random.default_rng((*scene.key, index, _NOISE))
+    y, x = rng.integers(0, _GRAIN_MARGIN, 2)
+    grain = _grain(scene.size)[y:, x:][: scene.size[0], : scene.size[1]]
+    gain, noise = math.exp(contrast), scene.film.noise / _GRAIN
+    offset = 128 * (1 - gain - noise) + brightness
+    return cv2.addWeighted(frame, gain, grain, noise, offset)  # pyright: ignore[reportReturnType]
+
+
+@functools.lru_cache(maxsize=2)
+def _grain(size: tuple[int, int]) -> Frame:
+    """The noise that all frames of a size show a part of, larger than they are."""
+    height, width = (side + _GRAIN_MARGIN for side in size)
+    noise = np.random.default_rng(0).standard_normal((height, width, 3), np.float32)
+    return np.clip(np.rint(128 + _GRAIN * noise), 0, 255).astype(np.uint8)

@@ -1,0 +1,273 @@
+"""A training run, from its configuration to a network that tracks.
+
+All that a run is lies in its configuration and its `TrainState`: batch n follows from the seed and
+n, so a run that stopped after step n and goes on with the batch after it is the same run.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import io
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from asymtrack_jax.config import Augmentation, Config
+from asymtrack_jax.data.augment import VALIDATION, Batch
+from asymtrack_jax.data.datasets import open_source, open_sources
+from asymtrack_jax.data.pipeline import Batches
+from asymtrack_jax.data.sampler import PairSampler
+from asymtrack_jax.data.sequences import Sequence
+from asymtrack_jax.errors import InputError
+from asymtrack_jax.files import write_atomically
+from asymtrack_jax.models.asymtrack import init_variables
+from asymtrack_jax.training import devices
+from asymtrack_jax.training.checkpoints import Checkpoints, SaveSchedule, init_from
+from asymtrack_jax.training.metrics import MetricsWriter
+from asymtrack_jax.training.pictures import draw_pairs
+from asymtrack_jax.training.state import TrainState, create_state, with_layer_scale
+from asymtrack_jax.training.step import make_train_step
+from asymtrack_jax.training.validation import first_sequences, make_eval_step, mean_losses, track
+
+_VALIDATION_SEED = 2**32 - 1  # the same pairs for every run,
+_HELD_OUT = 1  # of other rendered sequences than 0, which training has
+
+
+def train_and_evaluate(config: Config, workdir: Path) -> int:
+    """Trains, or goes on with the run that is in `workdir`.
+
+    It leaves there `checkpoints/` to go on from, the networks `best/` and `last/` for
+    `asymtrack_jax.load`, `metrics.jsonl`, event files for TensorBoard, and `pictures/` of pairs.
+    SIGTERM and Ctrl-C end it after the step in work, with a checkpoint.
+
+    Args:
+        config: of the run.
+        workdir: made if it is not there.
+
+    Returns:
+        The exit status: 0, or 128 and the signal's number.
+
+    Raises:
+        InputError: data that cannot be used, a batch that the devices cannot share, checkpoints of
+            another run in `workdir`, or a loss or gradient that is not finite.
+        OSError: `workdir` cannot be written.
+    """
+    train, run = config.train, config.run
+    mesh = devices.make_mesh()
+    devices.check_batch_size(train, mesh)
+    sampler, held_out, sequences = _open_data(config)
+    checkpoints = Checkpoints(workdir, config)
+    state = checkpoints.restore(devices.replicate(mesh, _initial_state(config)))
+    start = int(state.step)
+    put_batch = functools.partial(devices.put_batch, mesh)
+    train_step = make_train_step(config.model, train, train.steps_per_epoch)
+    train_step = devices.jit_train_step(train_step, mesh)
+    eval_step = devices.jit_eval_step(make_eval_step(config.model, train), mesh)
+
+    def validate(step: int) -> dict[str, float]:
+        num_batches = max(1, run.validation_pairs // train.batch_size)
+        pairs = _batches(config, held_out, _VALIDATION_SEED, num_batches, VALIDATION)
+        with contextlib.closing(pairs):
+            losses = mean_losses(eval_step, state.variables, map(put_batch, pairs))
+        scores = {f"validation/{name}": value for name, value in losses.items()}
+        variables = jax.device_get(state.variables)
+        if sequences and jax.process_index() == 0:
+            tracked = dataclasses.asdict(track(config.model, variables, sequences))
+            scores |= {f"tracking/{name}": value for name, value in tracked.items()}
+        checkpoints.keep(variables, step, scores)
+        return scores
+
+    schedule = SaveSchedule(run.checkpoint_steps, run.checkpoint_minutes)
+    batches = _batches(
+        config, sampler, config.seed, train.num_steps, config.data.augmentation, start
+    )
+    with (
+        contextlib.closing(batches),
+        MetricsWriter(workdir, start) as writer,
+        _Signals() as signals,
+        tqdm(
+            total=train.num_steps, initial=start, unit="step", disable=jax.process_index() != 0
+        ) as progress,
+    ):
+        if start:
+            progress.write(f"going on after step {start}")
+        window, previous = _Window(train.batch_size), None
+        for step in range(start + 1, train.num_steps + 1):
+            with window.waiting():
+                batch = next(batches)
+            state, metrics = train_step(state, put_batch(batch))
+            window.add(metrics)
+            if step == start + 1:  # which compiled, and says nothing about the pace
+                window.restart_clock(metrics)
+            if previous is not None:  # a step late, so that the device need not wait for the check
+                _check_finite(workdir, *previous)
+            previous = step, batch, metrics
+            progress.update()
+
+            last = step == train.num_steps
+            if step % run.log_steps == 0 or last:
+                values = window.close()
+                writer.scalars(step, values)
+                progress.set_postfix_str(_status(values))
+            if step % run.picture_steps == 0:
+                boxes, _ = eval_step(state.variables, put_batch(batch))
+                shown = np.asarray(boxes)[: len(batch.boxes)]  # the first process has the first
+                writer.image(step, "pairs", draw_pairs(batch, shown))
+            if step % (run.validation_epochs * train.steps_per_epoch) == 0 or last:
+                scores = validate(step)
+                writer.scalars(step, scores)
+                progress.write(f"step {step}: {_listed(scores)}")
+                window = _Window(train.batch_size)
+            stop = devices.agree(step, signals.received is not None)
+            if schedule.due(step, stop=stop or last):
+                _check_finite(workdir, *previous)
+                checkpoints.save(state)
+            if stop:
+                progress.write(f"stopped after step {step}; the same command goes on from there")
+                return 128 + (signals.received or signal.SIGTERM)
+    return 0
+
+
+def _open_data(config: Config) -> tuple[PairSampler, PairSampler, list[Sequence]]:
+    """Where training and validation pairs are drawn from, and the sequences to track."""
+    data, run = config.data, config.run
+    training = PairSampler(open_sources(data.sources, data), data.shares, data.max_gap)
+    held_out = open_sources(data.validation, data, _HELD_OUT)
+    validation = PairSampler(held_out, [1.0] * len(held_out), data.max_gap)
+    tracking = open_source(data.tracking, data, _HELD_OUT) if run.tracking_sequences else None
+    sequences = (
+        first_sequences(tracking, run.tracking_sequences, run.tracking_frames) if tracking else []
+    )
+    return training, validation, sequences
+
+
+def _batches(
+    config: Config,
+    sampler: PairSampler,
+    seed: int,
+    num_batches: int,
+    augmentation: Augmentation,
+    first_batch: int = 0,
+) -> Batches:
+    """This host's share of batches."""
+    data = config.data
+    return Batches(
+        sampler,
+        config.model,
+        config.train.batch_size,
+        num_batches,
+        seed,
+        first_batch,
+        augmentation,
+        shard=(jax.process_index(), jax.process_count()),
+        loader=data.loader,
+        num_workers=data.num_workers,
+        num_threads=data.num_threads,
+        max_unreadable=data.max_unreadable,
+    )
+
+
+def _initial_state(config: Config) -> TrainState:
+    if config.run.init_from is not None:
+        variables = init_from(config.run.init_from, config.model)
+    else:
+        variables = init_variables(config.model, config.seed)
+    if config.train.layer_scale is not None:
+        params = with_layer_scale(variables["params"], config.train.layer_scale)
+        variables = {**variables, "params": params}
+    return create_state(variables, config.train, config.train.steps_per_epoch)
+
+
+class _Window:
+    """The steps since the last line of metrics."""
+
+    def __init__(self, batch_size: int):
+        self._batch_size = batch_size
+        self._metrics: list[dict[str, Any]] = []
+        self.restart_clock(None)
+
+    def restart_clock(self, metrics: Any) -> None:
+        """Counts time, and steps for the pace, from when `metrics` are computed."""
+        jax.block_until_ready(metrics)
+        self._timed, self._waited, self._start = 0, 0.0, time.perf_counter()
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around what waits for data."""
+        start = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - start
+
+    def add(self, metrics: dict[str, Any]) -> None:
+        """A step's metrics, which may not be computed yet."""
+        self._metrics.append(metrics)
+        self._timed += 1
+
+    def close(self) -> dict[str, float]:
+        """Means over the window, once they are computed; the next one begins."""
+        steps, self._metrics = jax.device_get(self._metrics), []
+        seconds = time.perf_counter() - self._start
+        means = {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+        means["pairs_per_second"] = self._timed * self._batch_size / seconds
+        means["data_wait"] = self._waited / seconds
+        self.restart_clock(None)
+        return means
+
+
+class _Signals:
+    """Notes SIGTERM and Ctrl-C instead of dying of them; a second one is obeyed at once.
+
+    Attributes:
+        received: the signal's number, if one came.
+    """
+
+    received: int | None = None
+
+    def __enter__(self) -> "_Signals":
+        numbers = signal.SIGTERM, signal.SIGINT
+        self._before = {number: signal.signal(number, self._note) for number in numbers}
+        return self
+
+    def _note(self, number: int, _: Any) -> None:
+        self.received = number
+        self.__exit__()
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _check_finite(workdir: Path, step: int, batch: Batch, metrics: dict[str, Any]) -> None:
+    """Stops the run after a step whose loss or gradient is not finite, with its batch saved."""
+    if metrics["finite"]:
+        return
+    folder = workdir / "not_finite"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"step_{step}_process_{jax.process_index()}.npz"
+    values = {name: float(value) for name, value in metrics.items()}
+    content = io.BytesIO()
+    np.savez_compressed(content, **batch._asdict(), metrics=json.dumps(values))
+    write_atomically(path, content.getvalue())
+    raise InputError(
+        f"step {step}: the loss or its gradient is not finite ({_listed(values)}). Its batch is in "
+        f"{path}. The checkpoints are of earlier steps: the same command goes on from the last "
+        "one, and would end here again; lower config.train.learning_rate, or look at the batch"
+    )
+
+
+def _status(values: dict[str, float]) -> str:
+    return (
+        f"loss {values['total']:.3f}, IoU {values['iou']:.3f}, "
+        f"{values['pairs_per_second']:.1f} pairs/s, {values['data_wait']:.0%} waiting for data"
+    )
+
+
+def _listed(values: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())

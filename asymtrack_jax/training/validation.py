@@ -1,0 +1,105 @@
+"""How good a network is while it learns: overlap on pairs, and whole sequences tracked."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from asymtrack_jax.config import ModelConfig, TrainConfig
+from asymtrack_jax.data.augment import Batch
+from asymtrack_jax.data.sequences import Frame, Sequence, Source
+from asymtrack_jax.evaluation import protocols
+from asymtrack_jax.evaluation.runner import run_sequence
+from asymtrack_jax.models.asymtrack import AsymTrack
+from asymtrack_jax.models.fuse import fuse
+from asymtrack_jax.tracking.crop import normalise
+from asymtrack_jax.tracking.model import Model
+from asymtrack_jax.tracking.tracker import Tracker
+from asymtrack_jax.training.losses import box_losses
+
+EvalStep = Callable[[Any, Batch], tuple[Float[Array, "B 4"], dict[str, Array]]]
+
+
+def make_eval_step(model_config: ModelConfig, config: TrainConfig) -> EvalStep:
+    """Predicts a batch's boxes (cxcywh), and their losses, for the caller to jit.
+
+    It takes the training form's variables, and changes nothing: batch norms use their running
+    statistics, as in tracking.
+    """
+    network = AsymTrack(model_config)
+
+    def eval_step(variables: Any, batch: Batch) -> tuple[Float[Array, "B 4"], dict[str, Array]]:
+        template, search = normalise(batch.template), normalise(batch.search)
+        boxes = network.apply(variables, template, search).boxes  # pyright: ignore[reportAttributeAccessIssue]
+        losses = box_losses(
+            boxes, batch.boxes, giou_weight=config.giou_weight, l1_weight=config.l1_weight
+        )
+        return boxes, vars(losses)
+
+    return eval_step
+
+
+def mean_losses(eval_step: EvalStep, variables: Any, batches: Iterable[Batch]) -> dict[str, float]:
+    """Mean losses over batches of pairs."""
+    losses = [eval_step(variables, batch)[1] for batch in batches]
+    return {name: float(np.mean([each[name] for each in losses])) for name in losses[0]}
+
+
+def track(config: ModelConfig, variables: Any, sequences: Iterable[Sequence]) -> protocols.Scores:
+    """Scores of a tracker on sequences, by LaSOT's protocol.
+
+    Args:
+        config: sizes of the network.
+        variables: the training form's.
+        sequences: at least one.
+
+    Raises:
+        InputError: a frame cannot be read.
+        FloatingPointError: the network's output is not finite.
+    """
+    # Called again and again with other weights, which had better not be compiled in.
+    tracker = Tracker(Model(config, fuse(variables), constant=False))
+    protocol = protocols.ONE_PASS["lasot"]
+    curves = []
+    for sequence in sequences:
+        predicted, _ = run_sequence(tracker, sequence)
+        errors = protocols.frame_errors(predicted, sequence.boxes, sequence.visible, protocol)
+        curves.append(protocols.curves(errors))
+    return protocols.scores(protocols.mean_curves(curves))
+
+
+def first_sequences(source: Source, count: int, num_frames: int) -> list[Sequence]:
+    """The first videos of a source, from where their target is first visible.
+
+    Args:
+        source: its stills are passed over.
+        count: most sequences.
+        num_frames: most frames of each; the rest is left out.
+    """
+    sequences = []
+    for start, stop in zip(source.offsets, source.offsets[1:], strict=False):
+        visible = np.flatnonzero(source.visible[start:stop])
+        if len(sequences) == count or not len(visible):
+            continue
+        rows = range(int(start + visible[0]), int(min(stop, start + visible[0] + num_frames)))
+        if len(rows) > 1:
+            part = slice(rows.start, rows.stop)
+            boxes, seen = source.boxes[part].astype(np.float64), np.array(source.visible[part])
+            sequences.append(Sequence(source.where(rows[0]), _Rows(source, rows), boxes, seen))
+    return sequences
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """Frames of a source."""
+
+    source: Source
+    rows: range
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Frame:
+        return self.source.read(self.rows[index])

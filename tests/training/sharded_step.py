@@ -1,0 +1,94 @@
+"""What one of two processes with four devices each does in `test_devices`, which starts them.
+
+Run by `python -m tests.training.sharded_step DIRECTORY`, with JAX's environment variables.
+"""
+
+import dataclasses
+import functools
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from asymtrack_jax.config import VARIANTS, Config, TrainConfig
+from asymtrack_jax.data.augment import Batch
+from asymtrack_jax.models import layers
+from asymtrack_jax.models.asymtrack import abstract_variables
+from asymtrack_jax.training import devices
+from asymtrack_jax.training.checkpoints import Checkpoints
+from asymtrack_jax.training.state import create_state
+from asymtrack_jax.training.step import make_train_step
+
+MODEL = dataclasses.replace(
+    VARIANTS["testing"], search_size=64, template_size=32, depths=(1, 1, 1), feature_dim=16
+)
+CONFIG = Config(MODEL, TrainConfig(batch_size=8, clip_norm=1e9))
+
+
+@functools.cache
+def start() -> dict:
+    """Variables whose gradients are neither tiny nor wild."""
+    draw = np.random.default_rng(0).standard_normal
+
+    def random(path, leaf) -> np.ndarray:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        noise = draw(leaf.shape, np.float32)
+        if name.endswith("/var") or (name.endswith(("/scale", "/gamma"))):
+            return 1 + 0.1 * noise
+        return 0.1 * noise if leaf.ndim == 1 else noise * np.prod(leaf.shape[:-1]) ** -0.5
+
+    return jax.tree_util.tree_map_with_path(random, abstract_variables(MODEL))
+
+
+def batch() -> Batch:
+    rng = np.random.default_rng(1)
+    size, sides = CONFIG.train.batch_size, (MODEL.template_size, MODEL.search_size)
+    pixels = [rng.integers(0, 256, (size, side, side, 3), np.uint8) for side in sides]
+    boxes = rng.uniform(0.2, 0.4, (size, 4)).astype(np.float32)
+    return Batch(pixels[0], pixels[1], boxes)
+
+
+def take_step(mesh, variables: dict, share: Batch):
+    """State and metrics after one step from `variables`."""
+    step = devices.jit_train_step(make_train_step(MODEL, CONFIG.train, 1), mesh)
+    state = devices.replicate(mesh, create_state(variables, CONFIG.train, 1))
+    return step(state, devices.put_batch(mesh, share))
+
+
+def saved_state():
+    """A state as if after seven steps."""
+    state = create_state(start(), CONFIG.train, 1)
+    return dataclasses.replace(state, step=state.step + 7)
+
+
+def arrays(tree) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def main(directory: Path) -> None:
+    layers.depthwise_conv = layers.depthwise_conv_grouped  # quicker to compile
+    devices.initialize_distributed()
+    mesh, this, processes = devices.make_mesh(), jax.process_index(), jax.process_count()
+    assert (mesh.size, processes) == (8, 2)
+
+    # Goes on from a checkpoint that one device left.
+    target = devices.replicate(mesh, create_state(start(), CONFIG.train, 1))
+    restored = Checkpoints(directory / "of_one", CONFIG).restore(target)
+    for found, expected in zip(arrays(restored), arrays(saved_state()), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    shardings = {leaf.sharding for leaf in jax.tree.leaves(restored)}
+    assert shardings == {devices.replicated(mesh)}
+
+    # One process alone wishes to stop; both learn of it, at the next step at which they ask.
+    assert [devices.agree(step, this == 1) for step in (9, 10, 20)] == [False, True, True]
+    assert not devices.agree(30, False)
+
+    share = jax.tree.map(lambda array: np.split(array, processes)[this], batch())
+    state, metrics = take_step(mesh, start(), share)
+    np.savez(directory / f"result{this}.npz", *arrays((state, metrics)))
+    Checkpoints(directory / "of_eight", CONFIG).save(state)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,129 @@
+"""Whole runs of `train.py` on rendered sequences: to the end, stopped, killed, and gone on with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import asymtrack_jax
+from asymtrack_jax.config import VARIANTS
+from asymtrack_jax.data.augment import Batch
+from asymtrack_jax.errors import InputError
+from asymtrack_jax.models import checkpoint
+from asymtrack_jax.training import loop
+from asymtrack_jax.training.options import load_config
+
+ROOT = Path(__file__).parent.parent.parent
+NUM_STEPS = 8
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory) -> Callable[..., subprocess.Popen]:
+    """Starts a run in a folder; what one run compiles the next ones find."""
+    cache = str(tmp_path_factory.mktemp("compiled"))
+    environment = os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": cache,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+
+    def run(workdir: Path, *changes: str) -> subprocess.Popen:
+        command = [sys.executable, "train.py", "--config", "configs/testing.py"]
+        return subprocess.Popen(
+            [*command, "--workdir", str(workdir), "--config.run.checkpoint_steps=3", *changes],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(start, tmp_path_factory) -> Path:
+    """Folder of a run that nothing interrupted."""
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    process = start(workdir)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    return workdir
+
+
+def wait_for(process: subprocess.Popen, path: Path) -> None:
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+
+
+def steps(workdir: Path, name: str) -> list[int]:
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return [line["step"] for line in lines if name in line]
+
+
+def test_leaves_all_that_it_promises(whole: Path):
+    assert steps(whole, "total") == list(range(1, NUM_STEPS + 1))
+    assert steps(whole, "validation/iou") == [4, 8]
+    assert steps(whole, "tracking/success_auc") == [4, 8]
+    assert len(list(whole.glob("pictures/*.png"))) == 2
+    assert {path.name for path in whole.glob("checkpoints/*")} == {"3", "6", "8"}
+    assert any(whole.glob("tensorboard/*"))
+    assert asymtrack_jax.load(whole / "best").config == VARIANTS["testing"]
+    about = checkpoint.read(whole / "last").metadata
+    assert about["step"] == NUM_STEPS
+    assert 0 <= about["scores"]["tracking/success_auc"] <= 100
+
+
+def test_a_run_that_is_killed_in_an_epoch_ends_as_if_it_had_not_been(start, whole, tmp_path):
+    process = start(tmp_path / "run")
+    wait_for(process, tmp_path / "run" / "checkpoints" / "3" / "run.json")
+    process.kill()
+    process.communicate()
+    assert not (tmp_path / "run" / "checkpoints" / "6").exists()
+    process = start(tmp_path / "run")
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert "going on after step 3" in output
+    assert steps(tmp_path / "run", "total") == list(range(1, NUM_STEPS + 1))
+    ours, expected = (checkpoint.read(run / "last").variables for run in (tmp_path / "run", whole))
+    jax.tree.map(np.testing.assert_array_equal, ours, expected)
+
+
+def test_a_run_that_is_asked_to_stop_saves_first(start, tmp_path):
+    process = start(tmp_path / "run", "--config.train.epochs=1000")
+    wait_for(process, tmp_path / "run" / "metrics.jsonl")
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM, output
+    last = max(int(path.name) for path in tmp_path.glob("run/checkpoints/*"))
+    assert f"stopped after step {last}" in output
+    assert steps(tmp_path / "run", "total")[-1] == last
+
+
+def test_missing_data_is_named_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as error:
+        loop.train_and_evaluate(load_config(ROOT / "configs" / "tiny.py"), tmp_path)
+    for name in ("lasot", "got10k", "coco", "trackingnet"):
+        assert f"data/{name} (config.data.roots.{name}" in str(error.value)
+    assert "--config configs/synthetic.py" in str(error.value)
+
+
+def test_a_step_that_is_not_finite_stops_the_run_and_keeps_its_batch(tmp_path):
+    batch = Batch(np.zeros((2, 4, 4, 3), np.uint8), np.ones((2, 8, 8, 3), np.uint8), np.eye(2, 4))
+    loop._check_finite(tmp_path, 5, batch, {"finite": np.True_, "total": np.inf})
+    with pytest.raises(InputError, match=r"step 6: .*not finite .*total nan.*learning_rate"):
+        loop._check_finite(tmp_path, 6, batch, {"finite": np.False_, "total": np.nan})
+    (path,) = tmp_path.glob("not_finite/step_6*.npz")
+    with np.load(path) as saved:
+        for name, array in batch._asdict().items():
+            np.testing.assert_array_equal(saved[name], array)
+        assert np.isnan(json.loads(str(saved["metrics"]))["total"])
