@@ -85,7 +85,10 @@ def from_pytorch(
     checkpoint.save(output, config, variables, metadata, overwrite=overwrite)
     summary.append(f"wrote {output}: {variant}, {rules.count_parameters(arrays):,} parameters")
     if backbone:
-        summary.append("next: train from it; it cannot track yet")
+        summary.append(
+            f"next: python train.py --config configs/{variant}.py "
+            f"--config.run.init_from={shlex.quote(str(output))}; it cannot track yet"
+        )
     else:
         summary += _twins(variant)
         summary.append(
