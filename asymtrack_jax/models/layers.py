@@ -10,8 +10,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-gelu = functools.partial(nn.gelu, approximate=False)
-
 # Flax's faster variance, E[x^2] - E[x]^2, loses digits that parity needs.
 LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
 
@@ -20,6 +18,15 @@ PlainNorm = functools.partial(LayerNorm, use_scale=False, use_bias=False)
 
 # PyTorch draws a convolution's kernel and bias from U(-b, b), b = 1 / sqrt(fan_in).
 uniform_fan_in = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The exact GELU, x times the normal distribution function, as PyTorch writes it.
+
+    Flax's calls `erfc`, which XLA computes by two series and an exponential; this one fuses with
+    its neighbours, compiles sooner and runs four times as fast on a CPU.
+    """
+    return 0.5 * x * (1 + jax.lax.erf(x * 0.5**0.5))
 
 
 def uniform_bias(fan_in: int) -> nn.initializers.Initializer:
@@ -129,22 +136,26 @@ def _shifted_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array
 def _shifted_backward(residuals: tuple[Array, Array], grad: Array) -> tuple[Array, Array]:
     """Gradients written out, since those that JAX derives are slow to compile and run on a CPU.
 
-    The kernel's is summed image by image and over the height first, which vectorises and stays in
-    cache.
+    The kernel's is a sum over the grid of shifted products, taken strip by strip: one vectorised
+    loop again, whose small total stays in cache.
     """
     x, kernel = residuals
-    size, (_, H, W, C) = kernel.shape[0], x.shape
+    size, (B, H, W, C) = kernel.shape[0], x.shape
     exact = jnp.promote_types(x.dtype, jnp.float32)  # bfloat16 cannot hold so long a sum
+    length = max(n for n in range(1, 17) if W % n == 0)  # more makes no better code
+    padded = _pad_sides(x, size // 2)
 
-    def add_image(total: Array, image: tuple[Array, Array]) -> tuple[Array, None]:
-        padded, grad = image
-        shifts = [(i, j) for i in range(size) for j in range(size)]
-        products = [(padded[i : i + H, j : j + W] * grad).sum(0, exact) for i, j in shifts]
-        return total + jnp.stack(products), None
+    def add_strip(i: Array, total: Array) -> Array:
+        start = (0, i // (W // length), i % (W // length) * length, 0)
+        window = jax.lax.dynamic_slice(padded, start, (B, size, length + size - 1, C))
+        strip = jax.lax.dynamic_slice(grad, start, (B, 1, length, C)).astype(exact)
+        for j in range(length):
+            total += window[:, :, j : j + size] * strip[:, :, j : j + 1]
+        return total
 
-    images = (_pad_sides(x, size // 2), grad)
-    total, _ = jax.lax.scan(add_image, jnp.zeros((size * size, W, C), exact), images)
-    kernel_grad = total.sum(1).reshape(kernel.shape).astype(kernel.dtype)
+    total = jnp.zeros((B, size, size, C), exact)
+    total = jax.lax.fori_loop(0, H * W // length, add_strip, total)
+    kernel_grad = total.sum(0).reshape(kernel.shape).astype(kernel.dtype)
     return depthwise_conv_shifted(grad, kernel[::-1, ::-1]), kernel_grad
 
 

@@ -24,10 +24,12 @@ def test_both_forms_of_depthwise_convolution_are_the_same(shape):
     np.testing.assert_allclose(shifted, grouped, rtol=1e-5, atol=1e-5)
 
 
-def test_its_gradients_are_those_of_the_textbook_form():
+# Rows of one strip, of two, and of a width that only strips of one column divide.
+@pytest.mark.parametrize("shape", [(3, 9, 6, 4), (2, 5, 32, 3), (1, 4, 17, 2)])
+def test_its_gradients_are_those_of_the_textbook_form(shape):
     keys = jax.random.split(jax.random.key(0), 3)
-    x, direction = (jax.random.normal(key, (3, 9, 6, 4)) for key in keys[:2])
-    kernel = jax.random.normal(keys[2], (7, 7, 1, 4))
+    x, direction = (jax.random.normal(key, shape) for key in keys[:2])
+    kernel = jax.random.normal(keys[2], (7, 7, 1, shape[-1]))
 
     def gradients(form):
         return jax.jit(jax.grad(lambda *args: jnp.sum(form(*args) * direction), (0, 1)))(x, kernel)
