@@ -44,9 +44,9 @@ def our_step(variant: str, batch_size: int) -> tuple[Step, str]:
     )
     truth = np.tile(np.array([[0.25, 0.25, 0.5, 0.5]], np.float32), (batch_size, 1))
     batch = jax.device_put(Batch(template, search, truth))
-    state = create_state(init_variables(config, 0), recipe, 1)
+    state = create_state(init_variables(config, 0), recipe)
     start = time.perf_counter()
-    step = jax.jit(make_train_step(config, recipe, 1), donate_argnums=0)
+    step = jax.jit(make_train_step(config, recipe), donate_argnums=0)
     compiled = step.lower(state, batch).compile()
     seconds = time.perf_counter() - start
 

@@ -67,7 +67,7 @@ def train_and_evaluate(config: Config, workdir: Path) -> int:
     state = checkpoints.restore(devices.replicate(mesh, _initial_state(config)))
     start = int(state.step)
     put_batch = functools.partial(devices.put_batch, mesh)
-    train_step = make_train_step(config.model, train, train.steps_per_epoch)
+    train_step = make_train_step(config.model, train)
     train_step = devices.jit_train_step(train_step, mesh)
     eval_step = devices.jit_eval_step(make_eval_step(config.model, train), mesh)
 
@@ -182,7 +182,7 @@ def _initial_state(config: Config) -> TrainState:
     if config.train.layer_scale is not None:
         params = with_layer_scale(variables["params"], config.train.layer_scale)
         variables = {**variables, "params": params}
-    return create_state(variables, config.train, config.train.steps_per_epoch)
+    return create_state(variables, config.train)
 
 
 class _Window:

@@ -9,13 +9,13 @@ import optax
 from asymtrack_jax.config import TrainConfig
 
 
-def learning_rate_schedule(config: TrainConfig, steps_per_epoch: int) -> optax.Schedule:
+def learning_rate_schedule(config: TrainConfig) -> optax.Schedule:
     """Learning rate of neck and head by the number of steps taken; see `TrainConfig.schedule`."""
     rate, warmup = config.learning_rate, config.warmup_steps
     if config.schedule == "cosine":
-        after = optax.cosine_decay_schedule(rate, config.epochs * steps_per_epoch - warmup)
+        after = optax.cosine_decay_schedule(rate, config.num_steps - warmup)
     else:
-        boundary = config.decay_epoch * steps_per_epoch - warmup
+        boundary = config.decay_epoch * config.steps_per_epoch - warmup
         after = optax.piecewise_constant_schedule(rate, {boundary: config.decay_factor})
     if not warmup:
         return after
@@ -25,16 +25,14 @@ def learning_rate_schedule(config: TrainConfig, steps_per_epoch: int) -> optax.S
     )
 
 
-def make_optimizer(
-    config: TrainConfig, steps_per_epoch: int
-) -> optax.GradientTransformationExtraArgs:
+def make_optimizer(config: TrainConfig) -> optax.GradientTransformationExtraArgs:
     """The optimiser of `params`.
 
     Gradients of all parameters are clipped together; then each group of `parameter_group` goes its
     own way. Weights decay as in PyTorch's AdamW: by learning rate times `weight_decay`, in norms
     and biases too.
     """
-    schedule = learning_rate_schedule(config, steps_per_epoch)
+    schedule = learning_rate_schedule(config)
 
     def backbone_schedule(count: Any) -> Any:
         return config.backbone_multiplier * schedule(count)

@@ -37,21 +37,20 @@ class TrainState:
         return {"params": params, "batch_stats": self.batch_stats}
 
 
-def create_state(variables: Any, config: TrainConfig, steps_per_epoch: int) -> TrainState:
+def create_state(variables: Any, config: TrainConfig) -> TrainState:
     """State of a run before its first step.
 
     Args:
         variables: the training form's `params` and `batch_stats`; they are copied, so that a step
             to which the state is donated overwrites nobody else's.
         config: of the run.
-        steps_per_epoch: of the run.
     """
     params, batch_stats = jax.tree.map(jnp.array, (variables["params"], variables["batch_stats"]))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         batch_stats=batch_stats,
-        opt_state=make_optimizer(config, steps_per_epoch).init(params),
+        opt_state=make_optimizer(config).init(params),
         ema_params=jax.tree.map(jnp.array, params) if config.ema_decay else None,
     )
 

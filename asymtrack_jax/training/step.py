@@ -22,9 +22,7 @@ from asymtrack_jax.training.state import TrainState, update_ema
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
 
 
-def make_train_step(
-    model_config: ModelConfig, config: TrainConfig, steps_per_epoch: int
-) -> TrainStep:
+def make_train_step(model_config: ModelConfig, config: TrainConfig) -> TrainStep:
     """The step of a run, for the caller to jit; it may donate the state.
 
     Images of a batch may also be float32 that `tracking.crop.normalise` made.
@@ -37,8 +35,8 @@ def make_train_step(
     divide.
     """
     network = AsymTrack(model_config)
-    optimizer = make_optimizer(config, steps_per_epoch)
-    schedule = learning_rate_schedule(config, steps_per_epoch)
+    optimizer = make_optimizer(config)
+    schedule = learning_rate_schedule(config)
 
     def loss(params: Any, batch_stats: Any, batch: Batch) -> tuple[Array, tuple[Any, Losses]]:
         maps, batch_stats = score_maps(

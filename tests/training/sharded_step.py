@@ -51,14 +51,14 @@ def batch() -> Batch:
 
 def take_step(mesh, variables: dict, share: Batch):
     """State and metrics after one step from `variables`."""
-    step = devices.jit_train_step(make_train_step(MODEL, CONFIG.train, 1), mesh)
-    state = devices.replicate(mesh, create_state(variables, CONFIG.train, 1))
+    step = devices.jit_train_step(make_train_step(MODEL, CONFIG.train), mesh)
+    state = devices.replicate(mesh, create_state(variables, CONFIG.train))
     return step(state, devices.put_batch(mesh, share))
 
 
 def saved_state():
     """A state as if after seven steps."""
-    state = create_state(start(), CONFIG.train, 1)
+    state = create_state(start(), CONFIG.train)
     return dataclasses.replace(state, step=state.step + 7)
 
 
@@ -73,7 +73,7 @@ def main(directory: Path) -> None:
     assert (mesh.size, processes) == (8, 2)
 
     # Goes on from a checkpoint that one device left.
-    target = devices.replicate(mesh, create_state(start(), CONFIG.train, 1))
+    target = devices.replicate(mesh, create_state(start(), CONFIG.train))
     restored = Checkpoints(directory / "of_one", CONFIG).restore(target)
     for found, expected in zip(arrays(restored), arrays(saved_state()), strict=True):
         np.testing.assert_array_equal(found, expected)

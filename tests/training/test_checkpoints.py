@@ -52,7 +52,7 @@ def workdir(two_saved, tmp_path) -> Path:
 
 
 def test_everything_comes_back_bit_for_bit(tmp_path, variables):
-    state = create_state(variables, CONFIG.train, 1)
+    state = create_state(variables, CONFIG.train)
     state = jax.tree.map(lambda leaf: jnp.asarray(3 * np.asarray(leaf) + 1), state)
     Checkpoints(tmp_path, CONFIG).save(state)
     fresh = jax.tree.map(jnp.zeros_like, state)

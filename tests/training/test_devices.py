@@ -114,7 +114,7 @@ def test_all_processes_end_with_the_same_state(step):
 
 
 def test_a_checkpoint_of_eight_devices_is_gone_on_from_on_one(step):
-    target = create_state(start(), CONFIG.train, 1)
+    target = create_state(start(), CONFIG.train)
     restored = Checkpoints(step.directory / "of_eight", CONFIG).restore(target)
     expected, _ = step.together[0]
     for a, b in zip(arrays(restored), arrays(expected), strict=True):

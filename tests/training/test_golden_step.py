@@ -38,7 +38,7 @@ class Step:
 def step(variant: str) -> Step:
     config, recipe = VARIANTS[variant], RECIPES[variant]
     golden = published.golden(variant)
-    state = create_state(published.variables(variant), recipe, 1)
+    state = create_state(published.variables(variant), recipe)
     batch = Batch(
         template=published.image("train.template", config.template_size, 3),
         search=published.image(
@@ -49,7 +49,7 @@ def step(variant: str) -> Step:
     with pytest.MonkeyPatch.context() as patch, jax.default_matmul_precision("highest"):
         # Three times faster to compile; test_layers shows that it has the same gradients.
         patch.setattr(layers, "depthwise_conv", layers.depthwise_conv_grouped)
-        state, metrics = jax.jit(make_train_step(config, recipe, 1))(state, batch)
+        state, metrics = jax.jit(make_train_step(config, recipe))(state, batch)
     params = jax.tree.map(np.asarray, flax.traverse_util.flatten_dict(state.variables, sep="/"))
     # Adam's first moment after one step is a tenth of the gradient that was clipped to 0.1.
     grads = {path: np.full(param.shape, np.nan) for path, param in params.items()}

@@ -11,8 +11,14 @@ from asymtrack_jax.config import TrainConfig
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.training.optimizer import learning_rate_schedule, make_optimizer
 
-CONFIG = TrainConfig(learning_rate=0.01, weight_decay=0.5, clip_norm=1.0, decay_epoch=2)
-STEPS_PER_EPOCH = 3
+CONFIG = TrainConfig(
+    batch_size=1,
+    pairs_per_epoch=3,
+    learning_rate=0.01,
+    weight_decay=0.5,
+    clip_norm=1.0,
+    decay_epoch=2,
+)
 PARAMS = {
     "backbone": {
         "stage2": {"modulation": {"template_assignment": {"bias": np.array([1.0, -2.0])}}},
@@ -32,7 +38,7 @@ def gradients(seed: int, size: float) -> dict:
 
 
 def run(config: TrainConfig, grads: list[dict]) -> Any:
-    optimizer = make_optimizer(config, STEPS_PER_EPOCH)
+    optimizer = make_optimizer(config)
     params = jax.tree.map(jnp.array, PARAMS)
     state = optimizer.init(params)
     for grad in grads:
@@ -50,7 +56,7 @@ def by_the_book(config: TrainConfig, grads: list[dict]) -> dict:
     for t, grad in enumerate(grads, start=1):
         leaves = jax.tree.leaves(grad)
         norm = np.sqrt(sum((leaf**2).sum() for leaf in leaves))
-        epoch = (t - 1) // STEPS_PER_EPOCH
+        epoch = (t - 1) // config.steps_per_epoch
         for i, (path, _) in enumerate(flat):
             names = jax.tree_util.keystr(path)
             if "template_assignment" in names:  # its grad is None
@@ -83,7 +89,7 @@ def test_a_parameter_without_gradient_neither_moves_nor_decays():
 
 
 def test_the_learning_rate_drops_after_whole_epochs():
-    schedule = learning_rate_schedule(TrainConfig(), 937)
+    schedule = learning_rate_schedule(TrainConfig(batch_size=64))
     np.testing.assert_allclose(schedule(400 * 937 - 1), 4e-4, rtol=1e-6)
     np.testing.assert_allclose(schedule(400 * 937), 4e-5, rtol=1e-6)
 
@@ -95,8 +101,15 @@ def test_bad_settings_are_named(name: str):
 
 
 def test_warm_up_then_cosine():
-    config = TrainConfig(learning_rate=0.01, warmup_steps=4, schedule="cosine", epochs=2)
-    schedule = learning_rate_schedule(config, 10)
+    config = TrainConfig(
+        batch_size=1,
+        pairs_per_epoch=10,
+        epochs=2,
+        learning_rate=0.01,
+        warmup_steps=4,
+        schedule="cosine",
+    )
+    schedule = learning_rate_schedule(config)
     rates = np.array([schedule(n) for n in range(20)])
     np.testing.assert_allclose(rates[:4], [0.0025, 0.005, 0.0075, 0.01])
     expected = 0.005 * (1 + np.cos(np.pi * np.arange(16) / 16))
@@ -105,6 +118,6 @@ def test_warm_up_then_cosine():
 
 def test_warm_up_does_not_put_off_the_step():
     config = dataclasses.replace(CONFIG, warmup_steps=3)
-    schedule = learning_rate_schedule(config, STEPS_PER_EPOCH)
+    schedule = learning_rate_schedule(config)
     np.testing.assert_allclose(np.array([schedule(n) for n in (2, 3, 5)]), 0.01, rtol=1e-6)
     np.testing.assert_allclose(schedule(6), 0.001, rtol=1e-6)

@@ -35,7 +35,7 @@ def batch() -> Any:
 
 
 def compile_step(config: TrainConfig) -> TrainStep:
-    step = jax.jit(make_train_step(MODEL, config, 1), donate_argnums=0)
+    step = jax.jit(make_train_step(MODEL, config), donate_argnums=0)
 
     def run(state: TrainState, batch: Batch) -> tuple[TrainState, dict]:
         with pytest.MonkeyPatch.context() as patch:  # quicker to compile
@@ -58,7 +58,7 @@ def start(variables: dict) -> dict:
 @pytest.fixture(scope="module")
 def plain(start: dict, batch: Any) -> list[tuple[TrainState, dict]]:
     """States and metrics of some steps on the same batch, which the last one finds spoilt."""
-    step, state, history = compile_step(PLAIN), create_state(start, PLAIN, 1), []
+    step, state, history = compile_step(PLAIN), create_state(start, PLAIN), []
     spoilt = batch._replace(boxes=np.full_like(batch.boxes, np.nan))
     for pairs in (batch, batch, batch, spoilt):
         state, metrics = step(state, pairs)
@@ -68,7 +68,7 @@ def plain(start: dict, batch: Any) -> list[tuple[TrainState, dict]]:
 
 @pytest.fixture(scope="module")
 def rich(start: dict, batch: Any) -> tuple[TrainState, dict]:
-    return jax.tree.map(np.array, compile_step(RICH)(create_state(start, RICH, 1), batch))
+    return jax.tree.map(np.array, compile_step(RICH)(create_state(start, RICH), batch))
 
 
 def assignments(params) -> list[np.ndarray]:
