@@ -1,54 +1,49 @@
-"""Runs a tracker over a data set and prints the numbers that papers print.
+"""Runs a tracker over a benchmark, or scores results that are there, and reports what papers print.
 
-python evaluate.py --dataset folder --data-dir D --checkpoint C --output R
+python evaluate.py --dataset lasot --data-dir D --checkpoint C --output R
+python evaluate.py --dataset lasot --data-dir D --results R1 --results R2
+
+The output folder gets boxes/ (a result file a sequence, and a manifest), report.md, report.json and
+pictures. Sequences that are finished there are skipped, so that the same command carries on after
+any interruption. The exit status is 1 if a sequence failed, 130 after Ctrl-C.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import asymtrack_jax
 from asymtrack_jax.errors import run_main
-from asymtrack_jax.evaluation import report, results, runner
-from asymtrack_jax.evaluation.benchmarks import BENCHMARKS
+from asymtrack_jax.evaluation.benchmarks import BENCHMARKS, DATA_VARIABLE
+from asymtrack_jax.evaluation.command import Options, evaluate
 from asymtrack_jax.evaluation.protocols import PROTOCOLS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Evaluates as the command line says; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", choices=BENCHMARKS, required=True)
-    parser.add_argument("--data-dir", "--data_dir", type=Path, required=True, help="its folder")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="a converted checkpoint")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        required=True,
-        help="folder for the results; sequences that are finished there are skipped",
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--protocol", choices=PROTOCOLS, help="default: the data set's own")
-    parser.add_argument(
-        "--float-results",
-        "--float_results",
-        action="store_true",
-        help="write boxes as floats; by default they are truncated to integers, as published",
-    )
-    options = parser.parse_args(arguments)
 
-    benchmark = BENCHMARKS[options.dataset]
-    protocol = PROTOCOLS[options.protocol or benchmark.protocol]
-    floats = options.float_results
-    sequences = benchmark.read_sequences(options.data_dir)
-    tracker = asymtrack_jax.Tracker(asymtrack_jax.load(options.checkpoint))
-    manifest = results.make_manifest(
-        options.checkpoint, options.dataset, protocol.name, floats=floats, options=vars(options)
-    )
-    results.claim(options.output, manifest)
-    run = runner.run(tracker, sequences, options.output, floats=floats)
-    finished = results.finished(options.output, sequences, floats=floats)
-    judged = report.judge(options.output, finished, protocol)
-    print(report.render(options.dataset, protocol, len(sequences), judged, run))
-    return run.exit_status
+    def add(name: str, help: str, **settings) -> None:
+        spellings = dict.fromkeys([f"--{name}", f"--{name.replace('-', '_')}"])
+        parser.add_argument(*spellings, help=help, **settings)
+
+    add("dataset", "default: rendered clips", choices=BENCHMARKS, default="synthetic")
+    add("data-dir", f"its folder; default: a folder in ${DATA_VARIABLE}", type=Path)
+    add("checkpoint", "a converted checkpoint; default: untrained weights", type=Path)
+    results = "score this folder of result files instead of tracking; may be repeated"
+    add("results", results, type=Path, action="append", default=[])
+    add("one-based", "the results count pixels from 1", action="store_true")
+    add("output", "default: results/DATASET", type=Path)
+    add("protocol", "default: the data set's own", choices=PROTOCOLS)
+    floats = "write boxes as floats; by default they are truncated to integers, as published"
+    add("float-results", floats, action="store_true")
+    add("batch-size", "sequences that share a step", type=int, default=1, metavar="B")
+    add("workers", "threads that read images", type=int, default=2, metavar="N")
+    add("shard", "do the I-th of N shares, such as 1/4", default="1/1", metavar="I/N")
+    return evaluate(Options(**vars(parser.parse_args(arguments))), arguments)
 
 
 if __name__ == "__main__":

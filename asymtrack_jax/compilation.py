@@ -13,5 +13,5 @@ def keep_compiled(directory: Path = CACHE) -> None:
     A folder set by `JAX_COMPILATION_CACHE_DIR` goes first; `JAX_ENABLE_COMPILATION_CACHE=false`
     keeps none.
     """
-    if not jax.config.jax_compilation_cache_dir:
+    if not jax.config.values["jax_compilation_cache_dir"]:
         jax.config.update("jax_compilation_cache_dir", str(directory.expanduser()))

@@ -7,7 +7,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (  # lowest first; a file belongs to the first prefix that fits
-    tuple(f"asymtrack_jax.{name}" for name in ("boxes", "compilation", "config", "errors", "files")),
+    tuple(
+        f"asymtrack_jax.{name}" for name in ("boxes", "compilation", "config", "errors", "files")
+    ),
     ("asymtrack_jax.models", "asymtrack_jax.data"),
     ("asymtrack_jax.tracking",),
     ("asymtrack_jax.evaluation", "asymtrack_jax.training", "convert_weights"),

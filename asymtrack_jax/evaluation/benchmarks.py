@@ -1,11 +1,22 @@
 """Benchmarks by name: where their sequences are read from, and how they are judged."""
 
 import dataclasses
-from collections.abc import Callable
+import functools
+import os
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 
-from asymtrack_jax.data.readers import folder
+import numpy as np
+
+from asymtrack_jax.data import synthetic
+from asymtrack_jax.data.readers import folder, got10k, lasot, nfs, otb, tnl2k, trackingnet, uav123
+from asymtrack_jax.data.readers.benchmark import table
 from asymtrack_jax.data.sequences import Sequence
+from asymtrack_jax.errors import InputError
+
+DATA_VARIABLE = "ASYMTRACK_DATA"
+
+Attributes = Mapping[str, Set[str]]  # names of sequences by attribute
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,14 +24,105 @@ class Benchmark:
     """A data set as it is evaluated.
 
     Attributes:
-        read_sequences: reads the sequences below the data set's folder; raises `InputError`.
+        read: reads the sequences below the data set's folder; raises `InputError`.
         protocol: name of the protocol in `protocols.PROTOCOLS` that its numbers are quoted in.
+        layout: what must be in the folder; empty if it needs none.
+        folder: its name below the folder of all data sets.
+        num_sequences: of the whole set, where it is fixed.
+        prefix: what the field's result files have before a sequence's name.
+        server: whose evaluation server judges it, since its annotation is withheld.
+        attributes: reads which sequences have which attribute.
     """
 
-    read_sequences: Callable[[Path], list[Sequence]]
+    read: Callable[[Path], list[Sequence]]
     protocol: str
+    layout: str
+    folder: str
+    num_sequences: int | None = None
+    prefix: str = ""
+    server: str | None = None
+    attributes: Callable[[], Attributes] | None = None
 
 
-BENCHMARKS = {
-    "folder": Benchmark(folder.read_sequences, protocol="lasot"),
+def lasot_attributes() -> Attributes:
+    """Which sequences of LaSOT's testing set have each of its 14 attributes."""
+    rows = table("lasot_attributes")
+    return {
+        name: frozenset(row["sequence"] for row in rows if row[column] == "1")
+        for column, name in LASOT_ATTRIBUTES.items()
+    }
+
+
+LASOT_ATTRIBUTES = {
+    "IV": "illumination variation",
+    "POC": "partial occlusion",
+    "DEF": "deformation",
+    "MB": "motion blur",
+    "CM": "camera motion",
+    "ROT": "rotation",
+    "BC": "background clutter",
+    "VC": "viewpoint change",
+    "SV": "scale variation",
+    "FOC": "full occlusion",
+    "FM": "fast motion",
+    "OV": "out of view",
+    "LR": "low resolution",
+    "ARC": "aspect ratio change",
 }
+BENCHMARKS = {
+    "synthetic": Benchmark(lambda _: synthetic.read_sequences(), "lasot", "", ""),
+    "lasot": Benchmark(
+        lasot.read_sequences, "lasot", lasot.LAYOUT, "lasot", 280, attributes=lasot_attributes
+    ),
+    "lasot_ext": Benchmark(lasot.read_extension, "lasot", lasot.LAYOUT, "lasot_ext", 150),
+    "got10k_val": Benchmark(got10k.read_validation, "got10k", got10k.VAL_LAYOUT, "got10k", 180),
+    "got10k_test": Benchmark(
+        got10k.read_test, "got10k", got10k.TEST_LAYOUT, "got10k", 180, server="GOT-10k"
+    ),
+    "trackingnet": Benchmark(
+        trackingnet.read_test,
+        "trackingnet",
+        trackingnet.TEST_LAYOUT,
+        "trackingnet",
+        511,
+        server="TrackingNet",
+    ),
+    "otb100": Benchmark(otb.read_sequences, "otb", otb.LAYOUT, "otb100", 100),
+    "uav123": Benchmark(uav123.read_sequences, "otb", uav123.LAYOUT, "uav123", 123, "uav_"),
+    "nfs": Benchmark(
+        functools.partial(nfs.read_sequences, rate=30), "otb", nfs.LAYOUT, "nfs", 100, "nfs_"
+    ),
+    "nfs_240": Benchmark(
+        functools.partial(nfs.read_sequences, rate=240), "otb", nfs.LAYOUT, "nfs", 100, "nfs_"
+    ),
+    "tnl2k": Benchmark(tnl2k.read_sequences, "otb", tnl2k.LAYOUT, "tnl2k", 700),
+    "folder": Benchmark(folder.read_sequences, "lasot", folder.LAYOUT, "folder"),
+}
+
+
+def read_sequences(name: str, data_dir: Path | None) -> list[Sequence]:
+    """Reads the annotations of a benchmark.
+
+    Args:
+        name: in `BENCHMARKS`.
+        data_dir: the data set's own folder; None for the one of its name in the folder that the
+            environment variable ASYMTRACK_DATA names.
+
+    Raises:
+        InputError: no folder is named, or it does not hold what it should.
+    """
+    benchmark = BENCHMARKS[name]
+    if benchmark.layout and data_dir is None:
+        root = os.environ.get(DATA_VARIABLE)
+        if not root:
+            raise InputError(
+                f"where is {name}? Pass --data-dir, or set {DATA_VARIABLE} to the folder that "
+                f"holds it as {benchmark.folder}/: {benchmark.layout}"
+            )
+        data_dir = Path(root) / benchmark.folder
+    return benchmark.read(data_dir or Path())
+
+
+def is_annotated(sequence: Sequence) -> bool:
+    """Whether more than the first box is known, so that a result can be judged."""
+    return len(sequence.boxes) == 1 or not np.isnan(sequence.boxes[1:]).all()

@@ -1,11 +1,13 @@
 """From predicted and annotated boxes to the numbers papers print: pure functions of arrays.
 
 One-pass evaluation: the tracker is started on the first frame's annotation and judged on every
-frame. Rules common to all protocols here:
+frame. A frame is valid if its annotation is finite with a positive width and height and the target
+is not marked invisible. Three families of protocols:
+
+`OnePass` (LaSOT, OTB, UAV123, NfS, TNL2K):
 
 - The first frame's prediction is set to its annotation, and the frame is counted.
-- A frame is valid if its annotation is finite with a positive width and height and the target is
-  not marked invisible. Invalid frames stay in the denominator; a protocol says what they count as.
+- Invalid frames stay in the denominator; a protocol says what they count as.
 - A prediction without width or height is replaced by the one before it, unless the annotation of
   its frame is missing.
 - Predictions beyond the last annotation are cut off. Too few are refused by the `lasot` protocols;
@@ -16,16 +18,41 @@ frame. Rules common to all protocols here:
   the share whose error, in units of the annotated width and height, is at most 0.20.
 - A set's curve is the mean of its sequences' curves, whatever their lengths.
 
+`Got10k`:
+
+- The first frame and invalid frames (the set marks the target's cover; 0 is invisible) are left
+  out, and the other frames of all sequences are pooled: long sequences weigh more.
+- Both boxes are clipped to the image as the set's toolkit does it: a corner beyond the image's
+  edge is moved to the edge, and the width and height are kept as far as the image reaches.
+- AO is the mean overlap; SR0.5 and SR0.75 are the shares of frames whose overlap exceeds 0.5 and
+  0.75, strictly.
+- There must be exactly one prediction a frame.
+
+`TrackingNet`:
+
+- All boxes are rounded to whole pixels (halves to even), and the first prediction is set to its
+  annotation, and counted.
+- Success is the share of frames whose overlap is at least a threshold, precision and normalised
+  precision the shares whose centre errors are at most one, at 21 thresholds each: to 1, to 50
+  pixels, to 0.5. All three numbers are areas under the curve by the trapezoidal rule, so that a
+  perfect tracker scores 100 % in each. `precision` and `norm_precision` are no values at 20 pixels
+  or 0.20 here.
+- Missing predictions and invalid frames are failures at every threshold.
+- A set's number is the mean of its sequences'.
+
 Sources: OTB (Wu, Lim and Yang, "Object Tracking Benchmark", TPAMI 2015) for success and precision,
-TrackingNet (Mueller et al., ECCV 2018) for normalised precision, LaSOT (Fan et al., CVPR 2019) for
-absent targets as failures. The `legacy` protocols repeat a habit of the evaluation code that the
-field passes on: frames without a valid annotation count as hits of the normalised precision, which
-published numbers inherit on sets with absent targets.
+TrackingNet (Mueller et al., ECCV 2018; its development kit's `metrics.py`) for normalised precision
+and the server's rules, LaSOT (Fan et al., CVPR 2019) for absent targets as failures, GOT-10k
+(Huang, Zhao and Huang, TPAMI 2021; its toolkit). The `legacy` protocols repeat a habit of the
+evaluation code that the field passes on: frames without a valid annotation count as hits of the
+normalised precision, which published numbers inherit on sets with absent targets.
 """
 
+import abc
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -42,9 +69,90 @@ NORM_CENTRE_THRESHOLDS = np.arange(51) / 100
 _FAILURE, _HIT = math.inf, -1.0
 
 
+SCORES = {
+    "success_auc": "success AUC",
+    "precision": "precision",
+    "norm_precision": "norm. precision",
+    "ao": "AO",
+    "sr50": "SR0.5",
+    "sr75": "SR0.75",
+}  # what can be in `Judgement.scores`, and what people call it
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Judgement:
+    """What a protocol says of a sequence, or of a set.
+
+    Attributes:
+        scores: percent by name, the main one first.
+        curves: shares of frames, in [0, 1], at the thresholds of `Protocol.thresholds`.
+        weight: what a sequence counts for in its set, and a set in all.
+    """
+
+    scores: Mapping[str, float]
+    curves: Mapping[str, Float[np.ndarray, " thresholds"]]
+    weight: float
+
+
+class Protocol(abc.ABC):
+    """Rules that judge a sequence.
+
+    Attributes:
+        name: what the output calls it.
+        rules: what decides its numbers, in a line for the reader of a table.
+        thresholds: by the name of each curve, the thresholds that it is over.
+    """
+
+    name: str
+    rules: str
+    thresholds: Mapping[str, Float[np.ndarray, " thresholds"]]
+
+    @abc.abstractmethod
+    def judge(
+        self,
+        prediction: Float[np.ndarray, "M 4"],
+        annotation: Float[np.ndarray, "N 4"],
+        visible: Bool[np.ndarray, " N"] | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Judgement:
+        """Compares a sequence's predicted with its annotated boxes.
+
+        Args:
+            prediction: xywh boxes in pixels, one a frame.
+            annotation: xywh boxes in the same pixels; NaN, or no width or height, where absent.
+            visible: False where the target cannot be seen, if the set says so.
+            size: height and width of the images, for protocols that clip boxes to them.
+
+        Raises:
+            InputError: a prediction that is not finite or has a negative size, fewer or more
+                predictions than the protocol allows, or no size where one is needed.
+        """
+
+
+def overall(judged: Sequence[Judgement]) -> Judgement:
+    """The judgement of a set: every score and curve is a mean over it, by the weights.
+
+    Raises:
+        InputError: nothing was judged.
+    """
+    weights = np.array([each.weight for each in judged])
+    if not weights.sum():
+        raise InputError("there is no frame to judge: each sequence has but its first one")
+
+    def mean(values: list) -> Any:
+        return np.average(values, axis=0, weights=weights)
+
+    first = judged[0]
+    return Judgement(
+        {name: float(mean([each.scores[name] for each in judged])) for name in first.scores},
+        {name: mean([each.curves[name] for each in judged]) for name in first.curves},
+        float(weights.sum()),
+    )
+
+
 @dataclasses.dataclass(frozen=True)
-class Protocol:
-    """The rules in which protocols differ; the rest is common (see the module).
+class OnePass(Protocol):
+    """The rules in which one-pass protocols differ; the rest is common (see the module).
 
     Attributes:
         name: what the output calls it.
@@ -61,24 +169,135 @@ class Protocol:
     invalid_norm_centre_error: float = _FAILURE
     invisible_fails: bool = False
 
+    thresholds = {  # noqa: RUF012
+        "success": OVERLAP_THRESHOLDS,
+        "precision": CENTRE_THRESHOLDS,
+        "norm_precision": NORM_CENTRE_THRESHOLDS,
+    }
 
-PROTOCOLS = {
+    @property
+    def rules(self) -> str:
+        """What decides its numbers."""
+        hits = [
+            name
+            for name, error in (
+                ("precision", self.invalid_centre_error),
+                ("normalised precision", self.invalid_norm_centre_error),
+            )
+            if error == _HIT
+        ]
+        invalid = f"hits of the {' and the '.join(hits)}" if hits else "failures"
+        return (
+            "success AUC over 21 thresholds (perfect: 95.24), precision at 20 pixels, normalised "
+            f"precision at 0.20, mean over sequences; frames without a target are {invalid}"
+        )
+
+    def judge(self, prediction, annotation, visible=None, size=None) -> Judgement:
+        """See `Protocol.judge`."""
+        of = curves(frame_errors(prediction, annotation, visible, self))
+        return Judgement(dataclasses.asdict(scores(of)), dataclasses.asdict(of), 1.0)
+
+
+class Got10k(Protocol):
+    """GOT-10k's average overlap and success rates (see the module)."""
+
+    name = "got10k"
+    rules = (
+        "AO, SR0.5 and SR0.75 pooled over the frames of all sequences; first frames and frames "
+        "without a visible target left out, boxes clipped to the image"
+    )
+    thresholds = {"success": np.arange(101) / 100}  # noqa: RUF012
+
+    def judge(self, prediction, annotation, visible=None, size=None) -> Judgement:
+        """See `Protocol.judge`."""
+        _check_finite(prediction)
+        if len(prediction) != len(annotation):
+            raise InputError(
+                f"{len(prediction)} predicted boxes for {len(annotation)} frames: "
+                "the got10k protocol wants exactly one a frame"
+            )
+        if size is None:
+            raise InputError("the got10k protocol clips boxes to the image, whose size is unknown")
+        counted = _valid(annotation, visible)
+        counted[0] = False
+        overlap = np.zeros(int(counted.sum()))
+        guess, truth = (_clip(xywh[counted], *size) for xywh in (prediction, annotation))
+        area = truth[:, 2:].prod(axis=1) > 0  # an annotation wholly outside overlaps nothing
+        overlap[area] = np.minimum(boxes.iou(guess[area], truth[area]), 1.0)
+        weight = float(len(overlap))
+        if not weight:
+            overlap = np.zeros(1)
+        success = (overlap[:, None] > self.thresholds["success"]).mean(axis=0)
+        measured = {"ao": overlap.mean(), "sr50": success[50], "sr75": success[75]}
+        return Judgement(
+            {name: 100 * float(value) for name, value in measured.items()},
+            {"success": success},
+            weight,
+        )
+
+
+class TrackingNet(Protocol):
+    """The rules of TrackingNet's server (see the module)."""
+
+    name = "trackingnet"
+    rules = (
+        "as TrackingNet's server: boxes rounded to whole pixels, areas under the three curves by "
+        "the trapezoidal rule (perfect: 100 each), mean over sequences"
+    )
+    thresholds = {  # noqa: RUF012
+        "success": np.linspace(0, 1, 21),
+        "precision": np.linspace(0, 50, 21),
+        "norm_precision": np.linspace(0, 0.5, 21),
+    }
+
+    def judge(self, prediction, annotation, visible=None, size=None) -> Judgement:
+        """See `Protocol.judge`."""
+        _check_finite(prediction)
+        valid = _valid(annotation, visible)
+        annotation, given = np.round(annotation), np.round(prediction[: len(annotation)])
+        valid[len(given) :] = False
+        valid &= (annotation[:, 2:] > 0).all(axis=1)  # nor rounded away
+        prediction = np.zeros_like(annotation)
+        prediction[: len(given)] = given
+        prediction[0] = annotation[0]
+
+        truth, guess = annotation[valid], prediction[valid]
+        shift = truth[:, :2] + truth[:, 2:] / 2 - guess[:, :2] - guess[:, 2:] / 2
+        errors = {
+            "success": boxes.iou(guess, truth),
+            "precision": np.sqrt((shift**2).sum(axis=1)),
+            # The server's order of operations, which decides ties.
+            "norm_precision": np.sqrt((shift / truth[:, 2:] * shift / truth[:, 2:]).sum(axis=1)),
+        }
+        of = {}
+        for name, thresholds in self.thresholds.items():
+            error = errors[name][:, None]
+            hits = error >= thresholds if name == "success" else error <= thresholds
+            of[name] = hits.sum(axis=0) / len(annotation)
+        areas = [100 * float((curve[:-1] + curve[1:]).sum() / 40) for curve in of.values()]
+        return Judgement(
+            dict(zip(("success_auc", "precision", "norm_precision"), areas, strict=True)), of, 1.0
+        )
+
+
+ONE_PASS = {
     protocol.name: protocol
     for protocol in (
         # Absent targets are failures in all three measures.
-        Protocol("lasot", refuse_short=True),
-        Protocol("otb"),
+        OnePass("lasot", refuse_short=True),
+        OnePass("otb"),
         # As published numbers were made: `otb-legacy` for OTB, NFS, TNL2K and LaSOT_ext.
-        Protocol(
+        OnePass(
             "lasot-legacy",
             refuse_short=True,
             invalid_norm_centre_error=_HIT,
             invisible_fails=True,
         ),
-        Protocol("otb-legacy", invalid_norm_centre_error=_HIT),
-        Protocol("uav-legacy", invalid_centre_error=_HIT, invalid_norm_centre_error=_HIT),
+        OnePass("otb-legacy", invalid_norm_centre_error=_HIT),
+        OnePass("uav-legacy", invalid_centre_error=_HIT, invalid_norm_centre_error=_HIT),
     )
 }
+PROTOCOLS: dict[str, Protocol] = {**ONE_PASS, "got10k": Got10k(), "trackingnet": TrackingNet()}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -120,7 +339,7 @@ def frame_errors(
     prediction: Float[np.ndarray, "M 4"],
     annotation: Float[np.ndarray, "N 4"],
     visible: Bool[np.ndarray, " N"] | None,
-    protocol: Protocol,
+    protocol: OnePass,
 ) -> FrameErrors:
     """Compares a sequence's predicted with its annotated boxes, frame by frame.
 
@@ -135,11 +354,9 @@ def frame_errors(
             than the protocol allows.
     """
     num_frames = len(annotation)
-    if visible is None:
-        visible = np.ones(num_frames, bool)
     prediction = _checked_prediction(prediction, annotation, protocol)
 
-    valid = np.isfinite(annotation).all(axis=1) & (annotation[:, 2:] > 0).all(axis=1) & visible
+    valid = _valid(annotation, visible)
     predicted, annotated = prediction[valid], annotation[valid]
     overlap = np.full(num_frames, -1.0)
     # Rounding may lift the overlap of equal boxes over 1, and so over the last threshold.
@@ -148,15 +365,20 @@ def frame_errors(
     centre[valid] = _centre_distance(predicted, annotated, np.ones(2))
     norm_centre = np.full(num_frames, protocol.invalid_norm_centre_error)
     norm_centre[valid] = _centre_distance(predicted, annotated, annotated[:, 2:])
-    if protocol.invisible_fails:
+    if protocol.invisible_fails and visible is not None:
         centre[~visible] = norm_centre[~visible] = _FAILURE
     return FrameErrors(overlap, centre, norm_centre, valid)
 
 
-def _checked_prediction(
-    prediction: Float[np.ndarray, "M 4"], annotation: Float[np.ndarray, "N 4"], protocol: Protocol
-) -> Float[np.ndarray, "N 4"]:
-    """One usable box a frame: the rules on length, empty boxes and the first frame."""
+def _valid(
+    annotation: Float[np.ndarray, "N 4"], visible: Bool[np.ndarray, " N"] | None
+) -> Bool[np.ndarray, " N"]:
+    """Which frames have an annotated, visible target."""
+    valid = np.isfinite(annotation).all(axis=1) & np.all(annotation[:, 2:] > 0, axis=1)
+    return valid if visible is None else valid & visible
+
+
+def _check_finite(prediction: Float[np.ndarray, "M 4"]) -> None:
     unusable = ~np.isfinite(prediction).all(axis=1) | (prediction[:, 2:] < 0).any(axis=1)
     if unusable.any():
         frame = int(unusable.argmax())
@@ -164,6 +386,20 @@ def _checked_prediction(
             f"predicted box {frame + 1} is {prediction[frame].tolist()}: "
             "boxes must be finite, with a width and height of at least 0"
         )
+
+
+def _clip(xywh: Float[np.ndarray, "N 4"], height: int, width: int) -> Float[np.ndarray, "N 4"]:
+    """Boxes within the image, as GOT-10k's toolkit has them: a corner that moves moves its box."""
+    size = np.array([width, height])
+    corner = np.clip(xywh[:, :2], 0, size)
+    return np.concatenate([corner, np.clip(xywh[:, 2:], 0, size - corner)], axis=1)
+
+
+def _checked_prediction(
+    prediction: Float[np.ndarray, "M 4"], annotation: Float[np.ndarray, "N 4"], protocol: OnePass
+) -> Float[np.ndarray, "N 4"]:
+    """One usable box a frame: the rules on length, empty boxes and the first frame."""
+    _check_finite(prediction)
     missing = len(annotation) - len(prediction)
     if missing > 0 and protocol.refuse_short:
         raise InputError(
@@ -200,15 +436,6 @@ def curves(errors: FrameErrors) -> Curves:
         success=(errors.overlap[:, None] > OVERLAP_THRESHOLDS).mean(axis=0),
         precision=(errors.centre[:, None] <= CENTRE_THRESHOLDS).mean(axis=0),
         norm_precision=(errors.norm_centre[:, None] <= NORM_CENTRE_THRESHOLDS).mean(axis=0),
-    )
-
-
-def mean_curves(sequences: Sequence[Curves]) -> Curves:
-    """The curves of a set: each sequence weighs the same."""
-    return Curves(
-        success=np.mean([sequence.success for sequence in sequences], axis=0),
-        precision=np.mean([sequence.precision for sequence in sequences], axis=0),
-        norm_precision=np.mean([sequence.norm_precision for sequence in sequences], axis=0),
     )
 
 

@@ -1,14 +1,46 @@
-"""Result files judged by a protocol, and what is printed of it."""
+"""Result files judged by a protocol, and what people read of it: tables, JSON and Markdown."""
 
 import dataclasses
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from asymtrack_jax.data.readers.text import read_boxes
-from asymtrack_jax.data.sequences import Sequence
+from asymtrack_jax.data import sequences as data
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import protocols, results
-from asymtrack_jax.evaluation.runner import Run
+from asymtrack_jax.evaluation.benchmarks import Attributes
+from asymtrack_jax.evaluation.protocols import SCORES, Judgement, Protocol, overall
+from asymtrack_jax.files import write_atomically
+
+_SHOWN = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class ResultFolder:
+    """A tracker's results.
+
+    Attributes:
+        label: what tables and plots call the tracker.
+        directory: where the files are.
+        one_based: whether boxes count pixels from 1.
+        prefix: what files may have before a sequence's name.
+    """
+
+    label: str
+    directory: Path
+    one_based: bool = False
+    prefix: str = ""
+
+    def find(self, name: str) -> Path | None:
+        """The file of a sequence, if there is one."""
+        return results.find(self.directory, name, self.prefix)
+
+    def read(self, name: str) -> Any:
+        """The boxes of a sequence that has a file, xywh [N, 4]; `InputError` if it is damaged."""
+        path = self.find(name)
+        assert path is not None
+        return results.read_result(path, one_based=self.one_based)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -16,94 +48,301 @@ class Judged:
     """A sequence's result.
 
     Attributes:
-        name: of the sequence.
         num_frames: length of the sequence.
-        curves: shares of its frames over the thresholds.
+        judgement: what the protocol says of it.
         tracker_seconds: what the tracker took, without reading images; None if not recorded.
     """
 
-    name: str
     num_frames: int
-    curves: protocols.Curves
+    judgement: Judgement
     tracker_seconds: float | None
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrackerScores:
+    """A tracker on a set.
+
+    Attributes:
+        results: its files.
+        judged: by the name of the sequence, those that all trackers of the report have.
+        overall: of the set.
+        attributes: of the sequences that have an attribute.
+    """
+
+    results: ResultFolder
+    judged: Mapping[str, Judged]
+    overall: Judgement
+    attributes: Mapping[str, Judgement]
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the judged sequences."""
+        return sum(each.num_frames for each in self.judged.values())
+
+    @property
+    def rate(self) -> float | None:
+        """Frames a second of the tracker alone, over the sequences that have times."""
+        timed = [each for each in self.judged.values() if each.tracker_seconds]
+        seconds = sum(each.tracker_seconds or 0.0 for each in timed)
+        return sum(each.num_frames for each in timed) / seconds if timed else None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Report:
+    """Trackers on a set, the best first.
+
+    Attributes:
+        dataset: its name.
+        protocol: what judged them.
+        trackers: all on the same sequences.
+        num_sequences: of the whole set, judged or not.
+        attributes: the judged sequences by attribute.
+        notes: what a reader must know of the numbers.
+    """
+
+    dataset: str
+    protocol: Protocol
+    trackers: Sequence[TrackerScores]
+    num_sequences: int
+    attributes: Mapping[str, Sequence[str]]
+    notes: Sequence[str]
+
+    @property
+    def names(self) -> list[str]:
+        """The judged sequences."""
+        return list(self.trackers[0].judged)
+
+
 def judge(
-    directory: Path, sequences: Iterable[Sequence], protocol: protocols.Protocol
-) -> list[Judged]:
-    """Compares the result files of sequences with their annotations.
+    folder: ResultFolder, sequences: Iterable[data.Sequence], protocol: Protocol
+) -> dict[str, Judged]:
+    """Compares the result files of sequences with their annotations, by name.
+
+    Sequences without a file are left out.
 
     Raises:
-        InputError: a file is missing or damaged, or the protocol refuses it.
+        InputError: files are damaged, or refused by the protocol: the first ten are named.
     """
-    judged = []
+    judged: dict[str, Judged] = {}
+    problems: list[str] = []
     for sequence in sequences:
-        path = results.boxes_path(directory, sequence.name)
-        prediction = read_boxes(path)
+        path = folder.find(sequence.name)
+        if path is None:
+            continue
         try:
-            errors = protocols.frame_errors(prediction, sequence.boxes, sequence.visible, protocol)
+            judged[sequence.name] = _judge(path, folder.one_based, sequence, protocol)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from error
-        seconds = results.read_seconds(directory, sequence.name)
-        judged.append(
-            Judged(
-                sequence.name,
-                len(sequence.frames),
-                protocols.curves(errors),
-                None if seconds is None else float(seconds.sum()),
-            )
+            named = str(error) if str(path) in str(error) else f"{path}: {error}"
+            problems.append(f"  {named}")
+    if problems:
+        more = [f"  and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        raise InputError(
+            f"{len(problems)} results in {folder.directory} cannot be judged:\n"
+            + "\n".join(problems[:_SHOWN] + more)
         )
     return judged
 
 
-def render(
-    dataset: str, protocol: protocols.Protocol, num_sequences: int, judged: list[Judged], run: Run
-) -> str:
-    """The table of a run, its overall scores and frame rates, and what went wrong, as text.
+def _judge(path: Path, one_based: bool, sequence: data.Sequence, protocol: Protocol) -> Judged:
+    size = sequence.size
+    if size is None and isinstance(protocol, protocols.Got10k):
+        height, width, _ = sequence.frames[0].shape
+        size = height, width
+    boxes = results.read_result(path, one_based=one_based)
+    judgement = protocol.judge(boxes, sequence.boxes, sequence.visible, size)
+    seconds = results.read_seconds(path.parent, path.stem)
+    total = None if seconds is None else float(seconds.sum())
+    return Judged(len(sequence.boxes), judgement, total)
+
+
+def compare(
+    dataset: str,
+    protocol: Protocol,
+    folders: Iterable[ResultFolder],
+    sequences: Sequence[data.Sequence],
+    *,
+    num_sequences: int | None = None,
+    attributes: Attributes | None = None,
+) -> Report:
+    """Judges trackers on the sequences that all of them have results for.
 
     Args:
         dataset: its name.
-        protocol: what judged it.
-        num_sequences: sequences of the data set; those not judged are said to be missing.
-        judged: the sequences that have a result.
-        run: what came of the run.
+        protocol: judges.
+        folders: a tracker's results each.
+        sequences: of the set.
+        num_sequences: of the whole set, if `sequences` may be fewer.
+        attributes: names of sequences by attribute.
+
+    Raises:
+        InputError: no sequence has a result of each tracker, or see `judge`.
     """
-    lines = [f"{dataset}: {len(judged)} of {num_sequences} sequences have a result"]
-    if judged:
-        lines = [*_table(judged), *lines, _overall(protocol, judged)]
-        lines.append(f"frames/s: {_rate(judged)} the tracker alone")
-    if run.frames:
-        lines[-1] += f", {run.frames / run.wall_seconds:.1f} with images read and results written"
-    lines.append(f"{run.finished} sequences finished now, {run.skipped} before")
-    lines += [f"failed: {name}: {reason}" for name, reason in run.failures.items()]
-    if run.interrupted:
-        lines.append("interrupted: the same command carries on from here")
-    return "\n".join(lines)
-
-
-def _table(judged: list[Judged]) -> list[str]:
-    width = max(len("sequence"), *(len(each.name) for each in judged))
-    lines = [f"{'sequence':{width}}  frames  success AUC  precision  norm. precision  frames/s"]
-    for each in judged:
-        scores = protocols.scores(each.curves)
-        lines.append(
-            f"{each.name:{width}}  {each.num_frames:6}  {scores.success_auc:11.2f}"
-            f"  {scores.precision:9.2f}  {scores.norm_precision:15.2f}  {_rate([each]):>8}"
+    total = max(num_sequences or 0, len(sequences))
+    notes = []
+    if len(sequences) < total:
+        notes.append(f"{dataset} has {total} sequences, and {len(sequences)} are here")
+    judged = {folder: judge(folder, sequences, protocol) for folder in folders}
+    common = [
+        each.name for each in sequences if all(each.name in found for found in judged.values())
+    ]
+    if not common:
+        names = ", ".join(str(folder.directory) for folder in judged)
+        raise InputError(
+            f"no sequence of {dataset} has a result in {'each of ' * (len(judged) > 1)}{names}: "
+            f"expected files such as {sequences[0].name}.txt"
         )
-    return lines
+    for folder, found in judged.items():
+        missing = [each.name for each in sequences if each.name not in found]
+        if missing:
+            shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+            notes.append(
+                f"{folder.label} lacks results for {len(missing)} of {len(sequences)} sequences: "
+                f"{shown}"
+            )
+    of = {
+        name: having
+        for name, names in (attributes or {}).items()
+        if (having := [each for each in common if each in names])
+    }
+    trackers = [
+        TrackerScores(
+            folder,
+            {name: found[name] for name in common},
+            overall([found[name].judgement for name in common]),
+            {
+                name: overall([found[each].judgement for each in names])
+                for name, names in of.items()
+            },
+        )
+        for folder, found in judged.items()
+    ]
+    trackers.sort(key=lambda tracker: -main_score(tracker.overall))
+    return Report(dataset, protocol, trackers, total, of, notes)
 
 
-def _overall(protocol: protocols.Protocol, judged: list[Judged]) -> str:
-    scores = protocols.scores(protocols.mean_curves([each.curves for each in judged]))
-    return (
-        f"{protocol.name} protocol: success AUC {scores.success_auc:.2f}, precision "
-        f"{scores.precision:.2f}, normalised precision {scores.norm_precision:.2f}"
-    )
+def main_score(judgement: Judgement) -> float:
+    """The score that trackers are ranked by."""
+    return next(iter(judgement.scores.values()))
 
 
-def _rate(judged: list[Judged]) -> str:
-    timed = [(each.num_frames, each.tracker_seconds) for each in judged if each.tracker_seconds]
-    if not timed:
-        return "-"
-    frames, seconds = map(sum, zip(*timed, strict=True))
-    return f"{frames / seconds:.1f}"
+def worst(report: Report) -> list[str]:
+    """The judged sequences by the best tracker's main score, the lowest first."""
+    judged = report.trackers[0].judged
+    weighed = [name for name in judged if judged[name].judgement.weight]
+    return sorted(weighed, key=lambda name: main_score(judged[name].judgement))
+
+
+def text(report: Report) -> str:
+    """The report for a terminal."""
+    lines = [
+        f"{report.dataset}, {report.protocol.name} protocol, {len(report.names)} of "
+        f"{report.num_sequences} sequences, {report.trackers[0].num_frames} frames",
+        "",
+        *_aligned(_overall_rows(report)),
+    ]
+    names = worst(report)
+    if len(names) > 1:
+        scores = report.trackers[0].judged
+        lowest = [f"{name} {main_score(scores[name].judgement):.1f}" for name in names[:5]]
+        lines += ["", "lowest: " + ", ".join(lowest)]
+    return "\n".join([*lines, *(f"note: {note}" for note in report.notes)])
+
+
+def markdown(report: Report, pictures: Mapping[str, str]) -> str:
+    """The report as Markdown.
+
+    Args:
+        report: what it says.
+        pictures: file names beside it, by title.
+    """
+    lines = [
+        f"# {report.dataset}: {report.protocol.name} protocol",
+        "",
+        f"{len(report.names)} of {report.num_sequences} sequences, "
+        f"{report.trackers[0].num_frames} frames. Percent: {report.protocol.rules}.",
+        "",
+        *_piped(_overall_rows(report)),
+        *(f"\n**Note:** {note}." for note in report.notes),
+    ]
+    for title, name in pictures.items():
+        lines += ["", f"![{title}]({name})"]
+    title = SCORES[next(iter(report.trackers[0].overall.scores))]
+    labels = [tracker.results.label for tracker in report.trackers]
+    if report.attributes:
+        rows = [["attribute", "sequences", *labels]]
+        for name, names in report.attributes.items():
+            of = [f"{main_score(tracker.attributes[name]):.1f}" for tracker in report.trackers]
+            rows.append([name, str(len(names)), *of])
+        lines += ["", f"## By attribute: {title}", "", *_piped(rows)]
+    rows = [["sequence", "frames", *labels]]
+    for name in report.names:
+        of = [f"{main_score(each.judged[name].judgement):.1f}" for each in report.trackers]
+        rows.append([name, str(report.trackers[0].judged[name].num_frames), *of])
+    lines += ["", f"## By sequence: {title}", "", *_piped(rows)]
+    return "\n".join(lines) + "\n"
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """All numbers of the report, in percent; for programs."""
+    return {
+        "dataset": report.dataset,
+        "protocol": report.protocol.name,
+        "rules": report.protocol.rules,
+        "sequences": len(report.names),
+        "sequences_in_set": report.num_sequences,
+        "frames": report.trackers[0].num_frames,
+        "notes": list(report.notes),
+        "trackers": [
+            {
+                "name": tracker.results.label,
+                "results": str(tracker.results.directory),
+                **tracker.overall.scores,
+                "frames_per_second": tracker.rate,
+                "attributes": {
+                    name: {"sequences": len(report.attributes[name]), **judgement.scores}
+                    for name, judgement in tracker.attributes.items()
+                },
+                "per_sequence": {
+                    name: {"frames": each.num_frames, **each.judgement.scores}
+                    for name, each in tracker.judged.items()
+                },
+            }
+            for tracker in report.trackers
+        ],
+    }
+
+
+def write(report: Report, directory: Path, pictures: Mapping[str, str]) -> None:
+    """Writes report.json and report.md into a folder that is there."""
+    content = json.dumps(as_json(report), indent=2) + "\n"
+    write_atomically(directory / "report.json", content.encode())
+    write_atomically(directory / "report.md", markdown(report, pictures).encode())
+
+
+def _overall_rows(report: Report) -> list[list[str]]:
+    names = list(report.trackers[0].overall.scores)
+    rows = [["tracker", *(SCORES[name] for name in names), "frames/s"]]
+    for tracker in report.trackers:
+        scores = [f"{tracker.overall.scores[name]:.2f}" for name in names]
+        rate = "-" if tracker.rate is None else f"{tracker.rate:.1f}"
+        rows.append([tracker.results.label, *scores, rate])
+    return rows
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as columns of equal width: words to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def _piped(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as a Markdown table."""
+    heading, *body = [f"| {' | '.join(row)} |" for row in rows]
+    rule = "|---" + "|---:" * (len(rows[0]) - 1) + "|"
+    return [heading, rule, *body]

@@ -1,8 +1,9 @@
 """A folder of results: what a tracker returned, one file a sequence, and whose results they are.
 
-`<sequence>.txt` holds one line x, y, w, h a frame, tab-separated, and `<sequence>_time.txt` the
-tracker's seconds for it. By default boxes are truncated to integers, as the published results of
-this tracker family are; that costs small targets some overlap, so compare like with like.
+`<sequence>.txt` holds one line x, y, w, h a frame, tab-separated, and `<sequence>_time.txt`, if
+sequences were tracked one at a time, the tracker's seconds for it. By default boxes are truncated
+to integers, as the published results of this tracker family are; that costs small targets some
+overlap, so compare like with like.
 `manifest.json` says what made them; a folder never mixes results of two makers.
 """
 
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import jax
 import numpy as np
 from jaxtyping import Float
 
+from asymtrack_jax.config import VARIANTS, ModelConfig
 from asymtrack_jax.data.readers.text import read_boxes, read_lines
 from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError
@@ -29,17 +32,42 @@ _IDENTITY = ("checkpoint_sha256", "dataset", "result_format")
 
 
 def make_manifest(
-    checkpoint_dir: Path, dataset: str, protocol: str, *, floats: bool, options: Mapping[str, Any]
+    checkpoint_dir: Path | None,
+    config: ModelConfig,
+    dataset: str,
+    protocol: str,
+    *,
+    floats: bool,
+    options: Mapping[str, Any],
+    command: str,
 ) -> dict[str, Any]:
-    """What makes the results of a run: the weights, the settings, and the versions around them."""
-    with (checkpoint_dir / checkpoint.FILE_NAME).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    """What makes the results of a run: the weights, the settings, and the versions around them.
+
+    Args:
+        checkpoint_dir: where the weights are from; None if they are untrained.
+        config: sizes of the network.
+        dataset: its name.
+        protocol: name of the protocol it is to be judged by.
+        floats: whether boxes are written as floats instead of truncated integers.
+        options: of the command.
+        command: that a person would give to do it again.
+    """
+    digest = "untrained"
+    if checkpoint_dir is not None:
+        with (checkpoint_dir / checkpoint.FILE_NAME).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     packages = {name: importlib.metadata.version(name) for name in ("jax", "flax", "numpy")}
+    device = jax.devices()[0]
+    precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
     return {
         "dataset": dataset,
         "protocol": protocol,
+        "variant": next((name for name, known in VARIANTS.items() if known == config), "custom"),
         "checkpoint_sha256": digest,
+        "precision": f"float32, matrix products {precision or 'default'}",
+        "device": f"{device.platform}: {device.device_kind}",
         "result_format": "float" if floats else "int",
+        "command": command,
         "options": dict(options),
         "versions": {
             "python": platform.python_version(),
@@ -97,23 +125,51 @@ def write_result(
     directory: Path,
     name: str,
     boxes: Float[np.ndarray, "N 4"],
-    seconds: Float[np.ndarray, " N"],
+    seconds: Float[np.ndarray, " N"] | None,
     *,
     floats: bool,
 ) -> None:
-    """Writes a sequence's boxes (xywh, pixels) and times; whole or not at all."""
+    """Writes a sequence's boxes (xywh, pixels) and times, if there are any; whole or not at all."""
     box_format = "\t".join(["%.6f" if floats else "%d"] * 4) + "\n"
     # The boxes last: with them the sequence counts as finished.
-    times = "".join(f"{value:.6f}\n" for value in seconds)
-    write_atomically(_times_path(directory, name), times.encode())
+    if seconds is not None:
+        times = "".join(f"{value:.6f}\n" for value in seconds)
+        write_atomically(_times_path(directory, name), times.encode())
     rounded = _as_written(boxes, floats)
     lines = "".join(box_format % tuple(box) for box in rounded)
     write_atomically(boxes_path(directory, name), lines.encode())
 
 
 def boxes_path(directory: Path, name: str) -> Path:
-    """The file of a sequence's boxes; `data.readers.text.read_boxes` reads it."""
+    """The file of a sequence's boxes."""
     return directory / f"{name}.txt"
+
+
+def find(directory: Path, name: str, prefix: str = "") -> Path | None:
+    """The file of a sequence's boxes, as this package or another tracker's toolkit names it.
+
+    Args:
+        directory: the folder of results.
+        name: of the sequence.
+        prefix: what some toolkits have before it.
+    """
+    names = (f"{name}.txt", f"{prefix}{name}.txt", f"{name}/{name}_001.txt")
+    return next((path for path in (directory / name for name in names) if path.is_file()), None)
+
+
+def read_result(path: Path, *, one_based: bool = False) -> Float[np.ndarray, "N 4"]:
+    """Reads a sequence's boxes (xywh, pixels), separated by commas, tabs or spaces.
+
+    Args:
+        path: the file.
+        one_based: whether the top-left pixel is 1, 1 in it instead of 0, 0.
+
+    Raises:
+        InputError: it cannot be read, or a line is no box.
+    """
+    boxes = read_boxes(path)
+    boxes[:, :2] -= one_based
+    return boxes
 
 
 def read_seconds(directory: Path, name: str) -> Float[np.ndarray, " N"] | None:

@@ -1,8 +1,10 @@
-"""A tracker over sequences, one frame at a time."""
+"""A tracker over sequences: several at once through one step, or one frame at a time."""
 
+import collections
 import dataclasses
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,14 +12,14 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
-from asymtrack_jax.data.sequences import Sequence
+from asymtrack_jax.data.sequences import Frame, Sequence
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import results
 
 
 @runtime_checkable
 class Tracker(Protocol):
-    """What can be run: `asymtrack_jax.Tracker`, or anything of its shape."""
+    """What follows one target: `asymtrack_jax.Tracker`, or anything of its shape."""
 
     def init(self, frame: UInt8[np.ndarray, "H W 3"], init_bbox: Float[np.ndarray, "4"]) -> None:
         """Starts on a target, xywh in pixels."""
@@ -25,6 +27,24 @@ class Tracker(Protocol):
 
     def update(self, frame: UInt8[np.ndarray, "H W 3"]) -> tuple[Any, Any]:
         """The target's box in the next frame, and a score."""
+        ...
+
+
+@runtime_checkable
+class Slots(Protocol):
+    """What follows a target in each of several videos, as those of `tracking.slots` do."""
+
+    @property
+    def count(self) -> int:
+        """How many videos at once."""
+        ...
+
+    def start(self, slot: int, frame: Frame, init_bbox: Float[np.ndarray, "4"]) -> None:
+        """Starts a slot on the first frame of a video."""
+        ...
+
+    def advance(self, frames: Mapping[int, Frame]) -> Mapping[int, tuple[Any, float]]:
+        """By slot, the box in the next frame and a score."""
         ...
 
 
@@ -39,6 +59,8 @@ class Run:
         interrupted: whether it was stopped by hand.
         frames: frames of the sequences it finished.
         wall_seconds: all it took, images read and results written, less compilation.
+        waiting_seconds: the part of it that was spent waiting for frames to be read.
+        tracker_seconds: the part of it that the tracker took.
     """
 
     skipped: int
@@ -47,6 +69,8 @@ class Run:
     interrupted: bool = False
     frames: int = 0
     wall_seconds: float = 0.0
+    waiting_seconds: float = 0.0
+    tracker_seconds: float = 0.0
 
     @property
     def exit_status(self) -> int:
@@ -56,17 +80,28 @@ class Run:
         return 1 if self.failures else 0
 
 
-def run(tracker: Tracker, sequences: Iterable[Sequence], directory: Path, *, floats: bool) -> Run:
+def run(
+    slots: Slots,
+    sequences: Iterable[Sequence],
+    directory: Path,
+    *,
+    floats: bool,
+    workers: int = 2,
+) -> Run:
     """Tracks every sequence that has no finished result in a folder, and writes its result there.
 
-    A sequence that fails (a frame that is missing or damaged, say) does not stop the others.
-    Ctrl-C does, and leaves the results of the finished ones.
+    As many sequences as there are slots share each step, and the next sequence takes the slot of
+    one that ends; threads read frames ahead. The longest go first, so that few slots stand idle at
+    the end. A sequence that fails (a frame that is missing or damaged, say) does not stop the
+    others. Ctrl-C does, and leaves the results of the finished ones. With a single slot the seconds
+    of every frame are written too.
 
     Args:
-        tracker: anything of the shape of `asymtrack_jax.Tracker`.
+        slots: of `tracking.slots.make_slots`, or anything of their shape.
         sequences: with unique names.
         directory: a folder that `results.claim` has opened.
         floats: write boxes as floats instead of truncated integers.
+        workers: threads that read frames.
 
     Raises:
         InputError: see `results.finished`.
@@ -74,27 +109,149 @@ def run(tracker: Tracker, sequences: Iterable[Sequence], directory: Path, *, flo
     sequences = list(sequences)
     finished = {each.name for each in results.finished(directory, sequences, floats=floats)}
     todo = [sequence for sequence in sequences if sequence.name not in finished]
+    todo.sort(key=lambda sequence: -len(sequence.frames))
     outcome = Run(skipped=len(finished))
     if todo:
-        _compile(tracker)
-    num_frames = sum(len(sequence.frames) for sequence in todo)
+        _compile(slots)
+    pool = ThreadPoolExecutor(workers)
     start = time.perf_counter()
+    num_frames = sum(len(sequence.frames) for sequence in todo)
     with tqdm(total=num_frames, unit="frame", disable=not todo) as progress:
         try:
-            for sequence in todo:
-                progress.set_description(sequence.name)
-                try:
-                    boxes, seconds = run_sequence(tracker, sequence, progress.update)
-                except (InputError, FloatingPointError) as error:
-                    outcome.failures[sequence.name] = str(error)
-                    continue
-                results.write_result(directory, sequence.name, boxes, seconds, floats=floats)
+            # Enough ahead to keep all threads busy, few enough to hold in memory.
+            depth = max(2, -(-2 * workers // slots.count))
+            work = _Work(slots, [_Video(each, pool, depth) for each in todo], outcome, progress)
+            for video in work.finished():
+                seconds = np.array(video.seconds) if slots.count == 1 else None
+                boxes, name = np.array(video.boxes), video.sequence.name
+                results.write_result(directory, name, boxes, seconds, floats=floats)
                 outcome.finished += 1
                 outcome.frames += len(boxes)
         except KeyboardInterrupt:
             outcome.interrupted = True
+        finally:
+            pool.shutdown(cancel_futures=True)
     outcome.wall_seconds = time.perf_counter() - start
     return outcome
+
+
+class _Video:
+    """A sequence being tracked: its boxes so far, and its next frames as they are read ahead."""
+
+    def __init__(self, sequence: Sequence, pool: ThreadPoolExecutor, depth: int):
+        self.sequence = sequence
+        self.boxes: list[np.ndarray] = []  # each [4]
+        self.seconds: list[float] = []
+        self._pool, self._depth = pool, depth
+        self._ahead: collections.deque[Future[Frame]] = collections.deque()
+        self._asked = 0
+
+    @property
+    def ended(self) -> bool:
+        return len(self.boxes) == len(self.sequence.frames)
+
+    def read_ahead(self) -> None:
+        """Asks for as many of the next frames as may be held."""
+        frames = self.sequence.frames
+        while len(self._ahead) < self._depth and self._asked < len(frames):
+            self._ahead.append(self._pool.submit(frames.__getitem__, self._asked))
+            self._asked += 1
+
+    def read(self) -> Frame:
+        """The next frame; `InputError` if it cannot be read."""
+        self.read_ahead()
+        future = self._ahead.popleft()
+        self.read_ahead()
+        return future.result()
+
+    def cancel(self) -> None:
+        for future in self._ahead:
+            future.cancel()
+
+
+class _Work:
+    """Videos on their way through the slots."""
+
+    def __init__(self, slots: Slots, videos: Iterable[_Video], outcome: Run, progress: tqdm):
+        self._slots, self._outcome, self._progress = slots, outcome, progress
+        self._waiting = collections.deque(videos)
+        self._active: dict[int, _Video] = {}
+
+    def finished(self) -> Iterator[_Video]:
+        """Tracks all videos, and yields those that could be tracked to their end."""
+        while True:
+            for slot in range(self._slots.count):
+                while slot not in self._active and self._waiting:
+                    self._start(slot, self._waiting.popleft())
+                    if slot in self._active and self._active[slot].ended:
+                        yield self._active.pop(slot)
+            if not self._active:
+                return
+            self._advance()
+            for slot in [slot for slot, video in self._active.items() if video.ended]:
+                yield self._active.pop(slot)
+
+    def _start(self, slot: int, video: _Video) -> None:
+        if self._waiting:
+            self._waiting[0].read_ahead()
+        frame = self._read(video)
+        if frame is None:
+            return
+        bbox = video.sequence.boxes[0]
+        start = time.perf_counter()
+        try:
+            self._slots.start(slot, frame, bbox)
+        except InputError as error:
+            self._fail(video, str(error))
+            return
+        self._active[slot] = video
+        self._note(video, bbox, time.perf_counter() - start)
+        self._outcome.tracker_seconds += video.seconds[-1]
+
+    def _advance(self) -> None:
+        frames = {}
+        for slot, video in list(self._active.items()):
+            frame = self._read(video)
+            if frame is None:
+                del self._active[slot]
+            else:
+                frames[slot] = frame
+        if not frames:
+            return
+        start = time.perf_counter()
+        found = self._slots.advance(frames)
+        seconds = time.perf_counter() - start
+        self._outcome.tracker_seconds += seconds
+        for slot, (bbox, _) in found.items():
+            if np.isfinite(bbox).all():
+                self._note(self._active[slot], bbox, seconds)
+            else:
+                self._fail(
+                    self._active.pop(slot),
+                    f"the network predicted {np.asarray(bbox).tolist()}: are its weights sound?",
+                )
+
+    def _read(self, video: _Video) -> Frame | None:
+        """The next frame, or None if there is none to be had, and the video has failed."""
+        start = time.perf_counter()
+        try:
+            return video.read()
+        except InputError as error:
+            self._fail(video, str(error))
+            return None
+        finally:
+            self._outcome.waiting_seconds += time.perf_counter() - start
+
+    def _note(self, video: _Video, bbox: Float[np.ndarray, "4"], seconds: float) -> None:
+        video.boxes.append(bbox)
+        video.seconds.append(seconds)
+        self._progress.update()
+
+    def _fail(self, video: _Video, reason: str) -> None:
+        video.cancel()
+        self._outcome.failures[video.sequence.name] = reason
+        self._progress.total -= len(video.sequence.frames) - len(video.boxes)
+        self._progress.refresh()
 
 
 def run_sequence(
@@ -129,8 +286,9 @@ def run_sequence(
     return boxes, seconds
 
 
-def _compile(tracker: Tracker) -> None:
+def _compile(slots: Slots) -> None:
     """Two frames ahead of the clock: compilation is no part of a frame rate."""
     frame = np.zeros((64, 64, 3), np.uint8)
-    tracker.init(frame, np.array([16.0, 16.0, 32.0, 32.0]))
-    tracker.update(frame)
+    for slot in range(min(slots.count, 2)):  # the second start compiles what replaces a slot
+        slots.start(slot, frame, np.array([16.0, 16.0, 32.0, 32.0]))
+    slots.advance({0: frame})

@@ -5,7 +5,6 @@ n, so a run that stopped after step n and goes on with the batch after it is the
 """
 
 import contextlib
-import dataclasses
 import functools
 import io
 import json
@@ -79,7 +78,7 @@ def train_and_evaluate(config: Config, workdir: Path) -> int:
         scores = {f"validation/{name}": value for name, value in losses.items()}
         variables = jax.device_get(state.variables)
         if sequences and jax.process_index() == 0:
-            tracked = dataclasses.asdict(track(config.model, variables, sequences))
+            tracked = track(config.model, variables, sequences)
             scores |= {f"tracking/{name}": value for name, value in tracked.items()}
         checkpoints.keep(variables, step, scores)
         return scores

@@ -1,7 +1,7 @@
 """How good a network is while it learns: overlap on pairs, and whole sequences tracked."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,8 +47,10 @@ def mean_losses(eval_step: EvalStep, variables: Any, batches: Iterable[Batch]) -
     return {name: float(np.mean([each[name] for each in losses])) for name in losses[0]}
 
 
-def track(config: ModelConfig, variables: Any, sequences: Iterable[Sequence]) -> protocols.Scores:
-    """Scores of a tracker on sequences, by LaSOT's protocol.
+def track(
+    config: ModelConfig, variables: Any, sequences: Iterable[Sequence]
+) -> Mapping[str, float]:
+    """Scores of a tracker on sequences, in percent, by LaSOT's protocol.
 
     Args:
         config: sizes of the network.
@@ -61,13 +63,12 @@ def track(config: ModelConfig, variables: Any, sequences: Iterable[Sequence]) ->
     """
     # Called again and again with other weights, which had better not be compiled in.
     tracker = Tracker(Model(config, fuse(variables), constant=False))
-    protocol = protocols.ONE_PASS["lasot"]
-    curves = []
-    for sequence in sequences:
-        predicted, _ = run_sequence(tracker, sequence)
-        errors = protocols.frame_errors(predicted, sequence.boxes, sequence.visible, protocol)
-        curves.append(protocols.curves(errors))
-    return protocols.scores(protocols.mean_curves(curves))
+    protocol = protocols.PROTOCOLS["lasot"]
+    judged = [
+        protocol.judge(run_sequence(tracker, sequence)[0], sequence.boxes, sequence.visible)
+        for sequence in sequences
+    ]
+    return protocols.overall(judged).scores
 
 
 def first_sequences(source: Source, count: int, num_frames: int) -> list[Sequence]:

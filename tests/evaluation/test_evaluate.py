@@ -1,4 +1,4 @@
-"""The command, from a checkpoint on disk to the printed table."""
+"""The command, from a checkpoint on disk to the report."""
 
 import contextlib
 import dataclasses
@@ -13,12 +13,14 @@ import jax
 import numpy as np
 import pytest
 
-import asymtrack_jax
 import evaluate
 from asymtrack_jax.config import VARIANTS
 from asymtrack_jax.data.readers.text import read_boxes
 from asymtrack_jax.errors import InputError
+from asymtrack_jax.evaluation import benchmarks, command
+from asymtrack_jax.evaluation.benchmarks import BENCHMARKS
 from asymtrack_jax.models import checkpoint
+from tests.evaluation.sequences import FakeSlots, write_sequences
 
 
 @dataclasses.dataclass
@@ -69,13 +71,28 @@ def write_data(directory):
         (images.parent / "groundtruth.txt").write_text("\n".join(lines))
 
 
+@pytest.fixture
+def fake(monkeypatch):
+    """Slots that need no network take the place of the real ones; how many were asked for.
+
+    Plots are left out, as they take long.
+    """
+    counts = []
+    monkeypatch.setattr(command.pictures, "write_plots", lambda report, directory: {})
+
+    def slots(model, count):
+        counts.append(count)
+        return FakeSlots(count)
+
+    monkeypatch.setattr(command, "make_slots", slots)
+    return counts
+
+
 def test_a_run_tracks_writes_and_prints(workplace):
-    assert "lasot protocol: success AUC" in workplace.out
+    assert "folder, lasot protocol, 1 of 2 sequences, 3 frames" in workplace.out
     assert "1 sequences finished now, 0 before" in workplace.out
-    assert (
-        "4/6" in workplace.err
-    )  # the progress bar: all frames read but two of the broken sequence
-    results = workplace.root / "results"
+    assert "4/4" in workplace.err  # all frames that can be tracked: two of the broken sequence not
+    results = workplace.root / "results" / "boxes"
     boxes = read_boxes(results / "good.txt")
     assert boxes.shape == (3, 4)
     np.testing.assert_array_equal(boxes[0], [40, 30, 20, 16])
@@ -83,53 +100,57 @@ def test_a_run_tracks_writes_and_prints(workplace):
     assert len((results / "good_time.txt").read_text().splitlines()) == 3
 
 
+def test_a_run_leaves_a_report_and_pictures(workplace):
+    written = {path.name for path in (workplace.root / "results").iterdir()}
+    plots = {f"{name}.{kind}" for name in CURVES for kind in ("png", "pdf")}
+    assert written == plots | {"boxes", "report.json", "report.md", "worst.png"}
+    content = json.loads((workplace.root / "results" / "report.json").read_text())
+    assert content["trackers"][0]["name"] == "weights"
+    assert content["trackers"][0]["frames_per_second"] > 0
+    assert "weights lacks results for 1 of 2 sequences: broken" in content["notes"]
+
+
+CURVES = ("success", "precision", "norm_precision")
+
+
 def test_a_corrupt_frame_fails_its_sequence_alone(workplace):
     assert workplace.status == 1
-    assert "1 of 2 sequences have a result" in workplace.out
     frame = workplace.root / "data" / "broken" / "img" / "0001.jpg"
     assert f"failed: broken: frame {frame} breaks off" in workplace.out
-    assert not (workplace.root / "results" / "broken.txt").exists()
+    assert not (workplace.root / "results" / "boxes" / "broken.txt").exists()
 
 
 def test_the_manifest_says_what_made_the_results(workplace):
-    manifest = json.loads((workplace.root / "results" / "manifest.json").read_text())
+    path = workplace.root / "results" / "boxes" / "manifest.json"
+    manifest = json.loads(path.read_text())
     weights = (workplace.root / "weights" / "model.safetensors").read_bytes()
     assert manifest["checkpoint_sha256"] == hashlib.sha256(weights).hexdigest()
     assert manifest["dataset"] == "folder"
     assert manifest["protocol"] == "lasot"
+    assert manifest["variant"] == "testing"
+    assert manifest["precision"].startswith("float32")
+    assert manifest["device"].startswith("cpu")
     assert manifest["result_format"] == "int"
+    assert manifest["command"].startswith("python evaluate.py --dataset folder --data_dir ")
     assert manifest["options"]["data_dir"] == str(workplace.root / "data")
+    assert manifest["options"]["batch_size"] == 1
     assert manifest["versions"].keys() == {"python", "jax", "flax", "numpy", "opencv"}
 
 
-def test_a_second_run_skips_what_is_finished(workplace, capsys):
+def test_a_second_run_skips_what_is_finished(workplace, fake, capsys):
     good = workplace.root / "finished_data"
     shutil.copytree(workplace.root / "data" / "good", good / "good")
-    result = workplace.root / "results" / "good.txt"
+    result = workplace.root / "results" / "boxes" / "good.txt"
     before = result.stat().st_mtime_ns
     command = workplace.command("--protocol", "lasot-legacy", data="finished_data")
     assert evaluate.main(command) == 0
     printed = capsys.readouterr().out
-    assert "lasot-legacy protocol: success AUC" in printed
+    assert "lasot-legacy protocol" in printed
     assert "0 sequences finished now, 1 before" in printed
     assert result.stat().st_mtime_ns == before
 
 
-def test_float_results_are_written_on_request(workplace, monkeypatch):
-    class Drifts:
-        def init(self, frame, init_bbox):
-            pass
-
-        def update(self, frame):
-            return np.array([1.25, 2.5, 30.75, 40.0]), 0.5
-
-    monkeypatch.setattr(asymtrack_jax, "Tracker", lambda model: Drifts())
-    evaluate.main(workplace.command("--float-results", output="floats"))
-    boxes = read_boxes(workplace.root / "floats" / "good.txt")
-    np.testing.assert_array_equal(boxes, [[40.5, 30.5, 20, 16], *[[1.25, 2.5, 30.75, 40]] * 2])
-
-
-def test_results_of_two_runs_are_never_mixed(workplace):
+def test_results_of_two_runs_are_never_mixed(workplace, fake):
     with pytest.raises(InputError, match="checkpoint_sha256"):
         evaluate.main(workplace.command(weights="others"))
     with pytest.raises(InputError, match="result_format int, now float"):
@@ -140,3 +161,122 @@ def test_a_missing_checkpoint_leaves_nothing_behind(workplace):
     with pytest.raises(InputError, match="no checkpoint at"):
         evaluate.main(workplace.command(weights="nowhere", output="unused"))
     assert not (workplace.root / "unused").exists()
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, model):
+    """Four sequences, and no network: what `--checkpoint` would load is not used."""
+    monkeypatch.setattr(command.models, "from_scratch", lambda config: model)
+    monkeypatch.chdir(tmp_path)
+    write_sequences(tmp_path / "root" / "folder", {"a": 3, "b": 5, "c": 3, "d": 2})
+    monkeypatch.setenv("ASYMTRACK_DATA", str(tmp_path / "root"))
+    return tmp_path
+
+
+def test_data_sets_are_found_below_one_folder_and_results_have_a_place(place, fake, capsys):
+    assert evaluate.main(["--dataset", "folder", "--float_results"]) == 0
+    output = place / "results" / "folder"
+    assert read_boxes(output / "boxes" / "b.txt")[4, 0] == 10.5
+    printed = capsys.readouterr()
+    assert "untrained weights" in printed.err
+    assert "**Note:** the weights are untrained" in (output / "report.md").read_text()
+    assert "4 of 4 sequences, 13 frames" in printed.out
+    manifest = json.loads((output / "boxes" / "manifest.json").read_text())
+    assert manifest["checkpoint_sha256"] == "untrained"
+    with pytest.raises(InputError, match=r"no folder .*root/otb100: expected OTB100"):
+        evaluate.main(["--dataset", "otb100"])
+
+
+def test_a_data_set_must_be_somewhere(place, monkeypatch):
+    monkeypatch.delenv("ASYMTRACK_DATA")
+    for name, benchmark in BENCHMARKS.items():
+        if benchmark.layout:
+            with pytest.raises(InputError, match=f"where is {name}. Pass --data-dir, or set ASYM"):
+                evaluate.main(["--dataset", name])
+
+
+def test_the_default_is_rendered_clips_and_needs_nothing(place, fake, monkeypatch, capsys):
+    render = benchmarks.synthetic.read_sequences
+    monkeypatch.setattr(benchmarks.synthetic, "read_sequences", lambda: render(2, 4, size=(64, 96)))
+    assert evaluate.main([]) == 0
+    assert "synthetic, lasot protocol, 2 of 2 sequences, 8 frames" in capsys.readouterr().out
+    assert (place / "results" / "synthetic" / "worst.png").exists()
+
+
+def test_shards_share_one_output(place, fake, capsys):
+    arguments = ["--dataset", "folder", "--batch-size", "8", "--shard"]
+    assert evaluate.main([*arguments, "2/3"]) == 0
+    assert "1 of 4 sequences" in capsys.readouterr().out
+    boxes = place / "results" / "folder" / "boxes"
+    assert [path.name for path in boxes.glob("?.txt")] == ["b.txt"]
+    for shard in ("1/3", "3/3"):
+        assert evaluate.main([*arguments, shard]) == 0
+    assert "4 of 4 sequences" in capsys.readouterr().out
+    assert fake == [1, 2, 1]  # no more slots than there are sequences
+    for bad in ("0/3", "4/3", "3", "a/b", "1/2/3"):
+        with pytest.raises(InputError, match=f"--shard {bad}: expected I/N"):
+            evaluate.main([*arguments, bad])
+
+
+@pytest.mark.parametrize("option", ["--batch-size", "--workers"])
+def test_counts_must_be_positive(place, option):
+    with pytest.raises(InputError, match="must be at least 1"):
+        evaluate.main(["--dataset", "folder", option, "0"])
+
+
+def test_results_of_any_tracker_are_scored_without_network_and_images(place, monkeypatch, capsys):
+    monkeypatch.delattr(command.models, "from_scratch")
+    for tracker, shift in (("mine", 0), ("theirs", 3)):
+        (place / tracker).mkdir()
+        for name, start, length in (("a", 5.5, 3), ("b", 6.5, 5), ("c", 7.5, 3), ("d", 8.5, 2)):
+            lines = [f"{start + i + shift + 1} 7 10 12" for i in range(length)]
+            (place / tracker / f"{name}.txt").write_text("\n".join(lines))
+        shutil.rmtree(place / "root" / "folder" / "b" / "img", ignore_errors=True)
+    arguments = ["--dataset", "folder", "--results", "theirs", "--results", str(place / "mine")]
+    assert evaluate.main([*arguments, "--one-based"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "mine 95.24 100.00 100.00 -" in lines
+    assert [line.split()[0] for line in lines[3:5]] == ["mine", "theirs"]
+    assert any("no contact sheet: no folder" in line for line in lines)
+    output = place / "results" / "folder_comparison"
+    assert {path.name for path in output.iterdir()} == {"report.json", "report.md"} | {
+        f"{name}.{kind}" for name in CURVES for kind in ("png", "pdf")
+    }
+    with pytest.raises(InputError, match="no folder nowhere: --results names a folder"):
+        evaluate.main([*arguments, "--results", "nowhere"])
+
+
+def test_an_output_can_be_scored_again_and_trackers_need_names(place, fake, capsys):
+    evaluate.main(["--dataset", "folder", "--output", "x"])
+    evaluate.main(["--dataset", "folder", "--output", "y/x", "--float-results"])
+    capsys.readouterr()
+    named = ["--results", "x", "--results", "y/x", "--results", "y/x/boxes"]
+    evaluate.main(["--dataset", "folder", *named])
+    content = json.loads((place / "results" / "folder_comparison" / "report.json").read_text())
+    assert sorted(each["name"] for each in content["trackers"]) == ["x", "y/x", "y/x/boxes"]
+
+
+def test_withheld_annotation_makes_an_archive(place, fake, capsys):
+    test = place / "root" / "got10k" / "test"
+    for name in ("GOT-10k_Test_000001", "GOT-10k_Test_000002"):
+        (test / name).mkdir(parents=True)
+        (test / name / "groundtruth.txt").write_text("5,6,10,12\n")
+        for number in (1, 2, 3):
+            image = np.full((30, 40, 3), number, np.uint8)
+            cv2.imwrite(str(test / name / f"{number:08}.jpg"), image)
+    (test / "list.txt").write_text("GOT-10k_Test_000001\nGOT-10k_Test_000002\n")
+    assert evaluate.main(["--dataset", "got10k_test", "--shard", "1/2"]) == 0
+    printed = capsys.readouterr()
+    assert "no archive for GOT-10k: 1 results cannot be submitted" in printed.err
+    assert evaluate.main(["--dataset", "got10k_test"]) == 0
+    printed = capsys.readouterr()
+    assert "2 checked results for GOT-10k's server" in printed.out
+    assert "the annotation is withheld" in printed.out
+    assert (place / "results" / "got10k_test" / "untrained_got10k.zip").exists()
+
+
+def test_lasot_has_its_attributes():
+    attributes = benchmarks.lasot_attributes()
+    assert len(attributes) == 14
+    assert len(attributes["scale variation"]) == 273
+    assert "airplane-1" in attributes["illumination variation"] | attributes["low resolution"]

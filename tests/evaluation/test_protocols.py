@@ -7,11 +7,11 @@ import pytest
 
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import protocols
-from asymtrack_jax.evaluation.protocols import PROTOCOLS
+from asymtrack_jax.evaluation.protocols import ONE_PASS, PROTOCOLS
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics.npz"
 LEGACY = {"lasot": "lasot-legacy", "otb": "otb-legacy", "nfs": "otb-legacy", "uav": "uav-legacy"}
-LASOT, OTB = PROTOCOLS["lasot"], PROTOCOLS["otb"]
+LASOT, OTB = ONE_PASS["lasot"], ONE_PASS["otb"]
 
 
 def golden(sequence):
@@ -45,7 +45,7 @@ def judge(prediction, annotation, visible=None, protocol=LASOT):
 @pytest.mark.parametrize("sequence", range(5))
 def test_legacy_protocols_equal_the_reference(sequence):
     values = golden(sequence)
-    errors = golden_errors(values, PROTOCOLS[LEGACY[str(values["dataset"])]])
+    errors = golden_errors(values, ONE_PASS[LEGACY[str(values["dataset"])]])
     np.testing.assert_array_equal(errors.valid, values["valid"])
     np.testing.assert_allclose(errors.overlap, values["overlap"], atol=1e-6)
     np.testing.assert_allclose(errors.centre, values["center"], atol=1e-6)
@@ -71,11 +71,15 @@ def test_default_protocols_differ_from_the_reference_in_invalid_frames_alone(seq
     assert np.isposinf(errors.norm_centre[~valid]).all()
 
 
-def test_mean_curves_weigh_sequences_alike():
-    short = protocols.Curves(np.ones(21), np.ones(51), np.ones(51))
-    long = protocols.Curves(np.zeros(21), np.zeros(51), np.full(51, 0.5))
-    mean = protocols.scores(protocols.mean_curves([short, long, long, long]))
-    assert mean == protocols.Scores(25.0, 25.0, 62.5)
+def test_a_set_weighs_its_sequences_alike_however_long():
+    there, gone = np.array([square(0)] * 9), np.array([square(0)] + [square(99)] * 3)
+    short = LASOT.judge(there[:2], there[:2])
+    long = LASOT.judge(gone, there[:4])
+    scores = protocols.overall([short, long, long, long]).scores
+    assert scores == pytest.approx(
+        {name: (short.scores[name] + 3 * long.scores[name]) / 4 for name in short.scores}
+    )
+    assert scores["precision"] == pytest.approx((100 + 3 * 25) / 4)
 
 
 @pytest.mark.parametrize("protocol", [LASOT, OTB])
@@ -122,7 +126,7 @@ def test_frames_marked_invisible_are_failures(protocol):
 )
 def test_legacy_protocols_count_invalid_frames_as_hits(name, precision, norm_precision):
     annotation = [square(0), [0, 0, 0, 0], square(0)]
-    scores = judge([square(0)] * 3, annotation, [True, True, False], PROTOCOLS[name])
+    scores = judge([square(0)] * 3, annotation, [True, True, False], ONE_PASS[name])
     assert scores.precision == pytest.approx(100 * precision / 3)
     assert scores.norm_precision == pytest.approx(100 * norm_precision / 3)
 
@@ -197,3 +201,147 @@ def test_distances_round_as_the_published_code_does():
     # 6 pixels of 30: subtracting first would give 0.2, a hit.
     annotation = [[92.0, 0, 30, 30]] * 2
     assert judge([annotation[0], [98.0, 0, 30, 30]], annotation).norm_precision == 50
+
+
+SIZE = (100, 200)
+
+
+def judged(name, prediction, annotation, visible=None, size=SIZE):
+    visible = None if visible is None else np.array(visible)
+    prediction, annotation = np.array(prediction, float), np.array(annotation, float)
+    return PROTOCOLS[name].judge(prediction, annotation, visible, size)
+
+
+def scores_of(*args, **kwargs):
+    return dict(judged(*args, **kwargs).scores)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_perfect_tracker_by_every_protocol(name):
+    rng = np.random.default_rng(0)
+    boxes = rng.uniform([0, 0, 3, 3], [100, 60, 90, 40], (500, 4))
+    perfect = scores_of(name, boxes, boxes)
+    if name == "got10k":
+        assert perfect == pytest.approx({"ao": 100, "sr50": 100, "sr75": 100})
+    else:
+        auc = 100 if name == "trackingnet" else 100 * 20 / 21
+        expected = {"success_auc": auc, "precision": 100, "norm_precision": 100}
+        assert perfect == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_curves_lie_over_their_thresholds_and_protocols_say_their_rules(name):
+    protocol = PROTOCOLS[name]
+    curves = judged(name, [square(0)] * 3, [square(0)] * 3).curves
+    assert {key: len(curve) for key, curve in curves.items()} == {
+        key: len(thresholds) for key, thresholds in protocol.thresholds.items()
+    }
+    assert protocol.name == name
+    assert len(protocol.rules) > 20
+
+
+def test_one_pass_judgements_are_the_scores_of_the_curves():
+    annotation, prediction = [square(0)] * 4, [square(shift) for shift in (0, 1, 3, 30)]
+    assert scores_of("otb", prediction, annotation) == vars(judge(prediction, annotation))
+
+
+def test_the_set_is_a_mean_by_weights():
+    one = protocols.Judgement({"ao": 10.0}, {"success": np.array([1.0, 0])}, 1.0)
+    three = protocols.Judgement({"ao": 50.0}, {"success": np.array([1.0, 1])}, 3.0)
+    both = protocols.overall([one, three])
+    assert both.scores == pytest.approx({"ao": 40.0})
+    np.testing.assert_array_equal(both.curves["success"], [1, 0.75])
+    assert both.weight == 4
+
+
+def test_got10k_leaves_out_first_and_hidden_frames_and_pools_the_others():
+    annotation = [square(0)] * 5
+    prediction = [square(50), square(0), square(50), square(50), square(0)]
+    visible = [True, True, False, True, True]
+    short = judged("got10k", prediction, annotation, visible)
+    assert short.scores["ao"] == pytest.approx(100 * 2 / 3)  # frames 2, 4 and 5
+    long = judged("got10k", [square(0)] * 10, [square(0)] * 10)
+    assert protocols.overall([short, long]).scores["ao"] == pytest.approx(100 * 11 / 12)
+    absent = [square(0), [np.nan] * 4, [0, 0, 0, 0], square(0)]
+    assert judged("got10k", [square(0)] * 4, absent).weight == 1
+    unjudged = judged("got10k", [square(0)], [square(0)])
+    assert protocols.overall([unjudged, long]).scores["ao"] == 100
+    with pytest.raises(InputError, match="no frame to judge"):
+        protocols.overall([unjudged])
+
+
+@pytest.mark.parametrize(("side", "sr50", "sr75"), [(5, 0, 0), (5.1, 100, 0), (7.5, 100, 0)])
+def test_got10k_success_rates_are_strict(side, sr50, sr75):
+    scores = scores_of("got10k", [square(0), [0, 0, 10, side]], [square(0)] * 2)
+    assert scores == pytest.approx({"ao": 10 * side, "sr50": sr50, "sr75": sr75})
+
+
+def test_got10k_clips_both_boxes_to_the_image():
+    # 60 of 100 columns of the annotation, and all of the prediction, lie within the 200.
+    scores = scores_of("got10k", [square(0), [140, 0, 60, 50]], [square(0), [140, 0, 100, 50]])
+    assert scores["ao"] == 100
+    # A corner that is moved to the edge keeps the box's size, as in the toolkit.
+    scores = scores_of("got10k", [square(0), [0, 0, 30, 10]], [square(0), [-20, 0, 30, 10]])
+    assert scores["ao"] == 100
+    outside = scores_of("got10k", [square(0), [250, 0, 9, 9]], [square(0), [250, 0, 9, 9]])
+    assert outside["ao"] == 0
+    with pytest.raises(InputError, match="whose size is unknown"):
+        judged("got10k", [square(0)], [square(0)], size=None)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_got10k_wants_one_prediction_a_frame(count):
+    with pytest.raises(InputError, match=f"{count} predicted boxes for 3 frames: the got10k"):
+        judged("got10k", [square(0)] * count, [square(0)] * 3)
+
+
+def test_trackingnet_rounds_boxes_halves_to_even():
+    annotation = [square(0), [0.5, 1.5, 10.4, 9.6], [3.4, 0, 10, 10]]
+    rounded = [square(0), [0, 2, 10, 10], [3, 0, 10, 10]]
+    assert scores_of("trackingnet", rounded, annotation)["success_auc"] == 100
+    assert scores_of("trackingnet", annotation, rounded)["success_auc"] == 100
+
+
+def test_trackingnet_sets_and_counts_the_first_frame():
+    scores = scores_of("trackingnet", [square(90), square(900)], [square(0)] * 2)
+    assert scores["precision"] == scores["norm_precision"] == 50
+    # At threshold 0 no overlap is still a success: 1/20 of the area, halved by the trapezoid.
+    assert scores["success_auc"] == pytest.approx(50 + 50 / 40)
+
+
+def test_trackingnet_thresholds_are_inclusive():
+    annotation = [square(100, side=100)] * 2
+    success = judged("trackingnet", [annotation[0], [100, 0, 100, 50]], annotation).curves
+    np.testing.assert_array_equal(success["success"], [1.0] * 11 + [0.5] * 10)
+    moved = judged("trackingnet", [annotation[0], square(105, side=100)], annotation).curves
+    np.testing.assert_array_equal(moved["precision"], [0.5] * 2 + [1.0] * 19)
+    np.testing.assert_array_equal(moved["norm_precision"], [0.5] * 2 + [1.0] * 19)
+
+
+def test_trackingnet_numbers_are_areas():
+    # 20 pixels of 50 are missed: thresholds 0 to 17.5 of 0, 2.5, ..., 50.
+    annotation = [square(0, side=100)] * 2
+    scores = scores_of("trackingnet", [annotation[0], square(20, side=100)], annotation)
+    curve = np.array([0.5] * 8 + [1.0] * 13)
+    assert scores["precision"] == pytest.approx(100 * (curve[:-1] + curve[1:]).sum() / 40)
+
+
+def test_trackingnet_fails_missing_predictions_and_invalid_frames():
+    annotation = [square(0)] * 4
+    short = scores_of("trackingnet", [square(0)] * 2, annotation)
+    assert short == {"success_auc": 50, "precision": 50, "norm_precision": 50}
+    absent = [square(0), [np.nan] * 4, [0, 0, 0, 0], [0, 0, 0.4, 9]]
+    assert scores_of("trackingnet", [square(0)] * 4, absent)["success_auc"] == 25
+    hidden = scores_of("trackingnet", annotation, annotation, [True, True, False, False])
+    assert hidden["success_auc"] == 50
+
+
+def test_trackingnet_cuts_surplus_predictions():
+    scores = scores_of("trackingnet", [square(0)] * 5 + [square(99)], [square(0)] * 5)
+    assert scores["success_auc"] == 100
+
+
+@pytest.mark.parametrize("name", ["got10k", "trackingnet"])
+def test_servers_refuse_unusable_predictions(name):
+    with pytest.raises(InputError, match="predicted box 2 is"):
+        judged(name, [square(0), [np.nan, 0, 9, 9]], [square(0)] * 2)

@@ -1,17 +1,12 @@
-import dataclasses
-
-import cv2
 import numpy as np
 import pytest
 
-from asymtrack_jax.data.readers.folder import read_sequences
+from asymtrack_jax.data.readers import folder
 from asymtrack_jax.data.readers.text import read_boxes
+from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError
-from asymtrack_jax.evaluation import report, runner
-from asymtrack_jax.evaluation.protocols import PROTOCOLS
-from asymtrack_jax.evaluation.runner import Run
-
-NAMES = ["a", "b", "c"]
+from asymtrack_jax.evaluation import runner
+from tests.evaluation.sequences import FakeSlots, write_sequences
 
 
 class FakeTracker:
@@ -31,22 +26,14 @@ class FakeTracker:
 
 
 @pytest.fixture
-def sequences(tmp_path):
-    """Three sequences of four grey frames, as bright as their number; the target as the fake."""
-    for offset, name in enumerate(NAMES):
-        images = tmp_path / "data" / name / "img"
-        images.mkdir(parents=True)
-        for index in range(4):
-            cv2.imwrite(str(images / f"{index}.png"), np.full((30, 40, 3), index, np.uint8))
-        lines = [f"{5.5 + offset + index},6,10,12" for index in range(4)]
-        (images.parent / "groundtruth.txt").write_text("\n".join(lines))
+def output(tmp_path):
     (tmp_path / "results").mkdir()
-    return read_sequences(tmp_path / "data")
+    return tmp_path / "results"
 
 
 @pytest.fixture
-def output(sequences, tmp_path):
-    return tmp_path / "results"
+def sequences(tmp_path):
+    return write_sequences(tmp_path / "data", {"a": 4, "b": 4, "c": 4})
 
 
 def test_each_sequence_starts_from_its_first_box_and_sees_every_frame_once(sequences):
@@ -60,114 +47,146 @@ def test_each_sequence_starts_from_its_first_box_and_sees_every_frame_once(seque
     assert len(shown) == 4
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+@pytest.mark.parametrize("workers", [1, 4])
+def test_results_do_not_depend_on_slots_and_threads(tmp_path, output, count, workers):
+    lengths = {"a": 2, "b": 9, "c": 1, "d": 5, "e": 5}
+    sequences = write_sequences(tmp_path / "data", lengths)
+    slots = FakeSlots(count)
+    outcome = runner.run(slots, sequences, output, floats=True, workers=workers)
+    assert (outcome.finished, outcome.frames, outcome.exit_status) == (5, 22, 0)
+    assert 0 <= outcome.waiting_seconds + outcome.tracker_seconds <= outcome.wall_seconds
+    for sequence in sequences:
+        boxes = read_boxes(output / f"{sequence.name}.txt")
+        np.testing.assert_array_equal(boxes, sequence.boxes)
+        times = output / f"{sequence.name}_time.txt"
+        assert times.exists() == (count == 1)
+        if count == 1:
+            assert len(times.read_text().splitlines()) == len(boxes)
+
+
+def test_a_slot_that_ends_is_taken_at_once_and_the_longest_go_first(tmp_path, output):
+    sequences = write_sequences(tmp_path / "data", {"a": 2, "b": 6, "c": 3, "d": 4})
+    slots = FakeSlots(2)
+    runner.run(slots, sequences, output, floats=True)
+    # b (6.5) and d (8.5) begin, c (7.5) follows d, and a (5.5) follows whichever ends first.
+    assert [x for _, x in slots.starts] == [6.5, 8.5, 7.5, 5.5]
+    assert slots.steps == [
+        {0: 1, 1: 1},
+        {0: 2, 1: 2},
+        {0: 3, 1: 3},
+        {0: 4, 1: 1},
+        {0: 5, 1: 2},
+        {0: 1},
+    ]
+
+
 def test_a_second_run_skips_what_is_finished_and_redoes_what_is_not(sequences, output):
-    first = runner.run(FakeTracker(), sequences, output, floats=False)
+    first = runner.run(FakeSlots(), sequences, output, floats=False)
     assert (first.finished, first.skipped, first.frames, first.exit_status) == (3, 0, 12, 0)
     assert first.wall_seconds > 0
 
-    idle = FakeTracker()
+    idle = FakeSlots()
     second = runner.run(idle, sequences, output, floats=False)
     assert (second.finished, second.skipped, second.exit_status) == (0, 3, 0)
-    assert idle.inits == []
+    assert idle.starts == []
 
     result = output / "b.txt"
     whole = result.read_text()
     result.write_text(whole[: len(whole) // 2])
-    third = runner.run(FakeTracker(), sequences, output, floats=False)
+    third = runner.run(FakeSlots(), sequences, output, floats=False)
     assert (third.finished, third.skipped) == (1, 2)
     assert result.read_text() == whole
 
 
-@pytest.mark.parametrize("damage", ["missing", "corrupt"])
-def test_a_sequence_that_fails_does_not_stop_the_others(sequences, output, damage):
-    frame = sequences[1].frames.paths[2]
-    frame.unlink()
-    if damage == "corrupt":
-        frame.write_bytes(b"\x89PNG, but not really")
-    outcome = runner.run(FakeTracker(), sequences, output, floats=False)
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ("missing", "holds 3 images where 4 frames are annotated"),
+        ("corrupt", "2.png is not an image, or damaged"),
+        ("annotation", "holds 4 images where 3 frames are annotated"),
+    ],
+)
+def test_a_sequence_that_fails_does_not_stop_the_others(tmp_path, output, damage, reason, count):
+    data = tmp_path / "data"
+    sequences = write_sequences(data, {"a": 4, "b": 4, "c": 4})
+    if damage == "missing":
+        (data / "b" / "img" / "2.png").unlink()
+    elif damage == "corrupt":
+        (data / "b" / "img" / "2.png").write_bytes(b"\x89PNG, but not really")
+    else:
+        (data / "b" / "groundtruth.txt").write_text("6.5,6,10,12\n" * 3)
+        sequences = folder.read_sequences(data)
+    outcome = runner.run(FakeSlots(count), sequences, output, floats=False)
     assert (outcome.finished, outcome.exit_status) == (2, 1)
     assert list(outcome.failures) == ["b"]
-    assert str(frame) in outcome.failures["b"]
+    assert reason in outcome.failures["b"]
     assert sorted(path.name for path in output.glob("?.txt")) == ["a.txt", "c.txt"]
 
 
-@pytest.mark.parametrize("error", [InputError, FloatingPointError])
-def test_a_sequence_the_tracker_refuses_is_recorded(sequences, output, error):
-    class Refuses(FakeTracker):
-        def init(self, frame, init_bbox):
+def test_a_sequence_the_tracker_refuses_is_recorded(sequences, output):
+    class Refuses(FakeSlots):
+        def start(self, slot, frame, init_bbox):
             if init_bbox[0] == 6.5:
-                raise error("not this one")
-            super().init(frame, init_bbox)
+                raise InputError("not this one")
+            super().start(slot, frame, init_bbox)
 
     outcome = runner.run(Refuses(), sequences, output, floats=False)
     assert outcome.failures == {"b": "not this one"}
     assert outcome.finished == 2
 
 
+def test_output_that_is_not_finite_fails_its_sequence(sequences, output):
+    class Breaks(FakeSlots):
+        def advance(self, frames):
+            found = super().advance(frames)
+            return {
+                slot: (np.full(4, np.nan) if bbox[0] == 8.5 else bbox, score)
+                for slot, (bbox, score) in found.items()
+            }
+
+    outcome = runner.run(Breaks(2), sequences[:2], output, floats=False)
+    assert outcome.finished == 0
+    assert outcome.failures.keys() == {"a", "b"}
+    assert "are its weights sound?" in outcome.failures["a"]
+
+
 def test_an_interruption_keeps_what_was_finished(sequences, output):
-    class Interrupted(FakeTracker):
-        def update(self, frame):
-            if len(self.inits) == 3:  # the warm-up, a, b
+    class Interrupted(FakeSlots):
+        def advance(self, frames):
+            if len(self.starts) == 2:
                 raise KeyboardInterrupt
-            return super().update(frame)
+            return super().advance(frames)
 
     outcome = runner.run(Interrupted(), sequences, output, floats=False)
     assert (outcome.finished, outcome.interrupted, outcome.exit_status) == (1, True, 130)
     assert sorted(path.name for path in output.iterdir()) == ["a.txt", "a_time.txt"]
-    again = runner.run(FakeTracker(), sequences, output, floats=False)
+    again = runner.run(FakeSlots(), sequences, output, floats=False)
     assert (again.finished, again.skipped) == (2, 1)
 
 
-def test_truncated_and_float_results_are_judged_as_written(sequences, output, tmp_path):
-    scores = []
-    for floats in (True, False):
-        directory = tmp_path / str(floats)
-        directory.mkdir()
-        run = runner.run(FakeTracker(), sequences, directory, floats=floats)
-        np.testing.assert_array_equal(
-            read_boxes(directory / "a.txt")[:, 0], [5.5, 6.5, 7.5, 8.5] if floats else [5, 6, 7, 8]
-        )
-        judged = report.judge(directory, sequences, PROTOCOLS["lasot"])
-        scores.append(report.render("folder", PROTOCOLS["lasot"], 3, judged, run))
-    assert "lasot protocol: success AUC 95.24, precision 100.00, normalised pre" in scores[0]
-    # The first frame's overlap is 1, the others' 9.5 / 10.5 = 0.905: 19 thresholds instead of 20.
-    assert "lasot protocol: success AUC 91.67, precision 100.00, normalised pre" in scores[1]
+def test_few_frames_are_held_at_a_time(output):
+    """However long the sequence: those read ahead, and the one in hand."""
 
+    class Counted:
+        asked = 0
 
-def test_a_result_the_protocol_refuses_is_named(sequences, output):
-    runner.run(FakeTracker(), sequences, output, floats=False)
-    (output / "b.txt").write_text("6\t6\t10\t12\n")
-    with pytest.raises(InputError, match=r"b\.txt: 1 predicted boxes for 4 frames"):
-        report.judge(output, sequences, PROTOCOLS["lasot"])
+        def __len__(self):
+            return 50
 
+        def __getitem__(self, index):
+            Counted.asked = max(Counted.asked, index + 1)
+            return np.zeros((30, 40, 3), np.uint8)
 
-def test_the_report_names_the_protocol_the_counts_the_rates_and_the_failures(sequences, output):
-    runner.run(FakeTracker(), sequences[:2], output, floats=True)
-    for name, seconds in [("a", 0.125), ("b", 0.5)]:
-        (output / f"{name}_time.txt").write_text(f"{seconds}\n" * 4)
-    judged = report.judge(output, sequences[:2], PROTOCOLS["otb"])
-    run = Run(skipped=1, finished=1, failures={"c": "a broken frame"}, frames=4, wall_seconds=2.0)
-    text = report.render("folder", PROTOCOLS["otb"], 3, judged, run)
-    lines = [" ".join(line.split()) for line in text.splitlines()]
-    assert lines == [
-        "sequence frames success AUC precision norm. precision frames/s",
-        "a 4 95.24 100.00 100.00 8.0",
-        "b 4 95.24 100.00 100.00 2.0",
-        "folder: 2 of 3 sequences have a result",
-        "otb protocol: success AUC 95.24, precision 100.00, normalised precision 100.00",
-        "frames/s: 3.2 the tracker alone, 2.0 with images read and results written",
-        "1 sequences finished now, 1 before",
-        "failed: c: a broken frame",
-    ]
-    stopped = dataclasses.replace(run, interrupted=True)
-    assert "interrupted" in report.render("folder", PROTOCOLS["otb"], 3, judged, stopped)
-    (output / "a_time.txt").unlink()
-    judged = report.judge(output, sequences[:1], PROTOCOLS["otb"])
-    assert judged[0].tracker_seconds is None
-    assert report.render("folder", PROTOCOLS["otb"], 3, judged, Run(skipped=1))
+    class Watches(FakeSlots):
+        ahead = 0
 
+        def advance(self, frames):
+            self.ahead = max(self.ahead, Counted.asked - len(self.steps) - 1)
+            return super().advance(frames)
 
-def test_a_run_without_any_result_is_reported(sequences, output):
-    assert report.judge(output, [], PROTOCOLS["lasot"]) == []
-    text = report.render("folder", PROTOCOLS["lasot"], 3, [], Run(skipped=0))
-    assert text.startswith("folder: 0 of 3 sequences have a result\n")
+    slots = Watches()
+    boxes = np.tile([5.0, 5, 10, 10], (50, 1))
+    runner.run(slots, [Sequence("a", Counted(), boxes)], output, floats=True, workers=3)
+    assert slots.ahead <= 8

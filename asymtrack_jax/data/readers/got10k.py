@@ -1,9 +1,11 @@
 """GOT-10k as it unpacks: `train/list.txt`, `train/GOT-10k_Train_000001/{*.jpg, ...}`, `val/...`."""
 
 import functools
+import re
 from pathlib import Path
 
 from asymtrack_jax.data.index import Annotation, Part, numbered
+from asymtrack_jax.data.readers.benchmark import NumberedImages, only_first, read_each
 from asymtrack_jax.data.readers.labels import (
     has_area,
     read_labels,
@@ -12,13 +14,71 @@ from asymtrack_jax.data.readers.labels import (
     split_list,
 )
 from asymtrack_jax.data.readers.text import read_boxes, read_lines
+from asymtrack_jax.data.sequences import ImageFiles, Sequence, image_files
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
     "expected GOT-10k as it unpacks, train/list.txt and, in each folder that it lists, "
     "00000001.jpg and so on, groundtruth.txt, absence.label and cover.label; val likewise"
 )
+TEST_LAYOUT = (
+    "expected GOT-10k as it unpacks, test/list.txt and, in each folder that it lists, 00000001.jpg "
+    "and so on and groundtruth.txt"
+)
+VAL_LAYOUT = (
+    "expected GOT-10k as it unpacks, val/list.txt and, in each folder that it lists, 00000001.jpg "
+    "and so on, groundtruth.txt, cover.label and meta_info.ini"
+)
 SPLITS = ("train", "val", "vot_train", "vot_val")
+
+
+def read_validation(root: Path) -> list[Sequence]:
+    """Reads the annotations of the 180 validation sequences.
+
+    The target is visible where it is not wholly covered: its absence label decides nothing, as in
+    the set's toolkit.
+
+    Raises:
+        InputError: see `read_each`; the list is missing.
+    """
+    return read_each(root / "val", VAL_LAYOUT, _listed(root / "val"), _read_validation)
+
+
+def read_test(root: Path) -> list[Sequence]:
+    """Reads the first boxes and lists the images of the 180 test sequences.
+
+    The other boxes are withheld: they are NaN.
+
+    Raises:
+        InputError: see `read_each`; the list is missing.
+    """
+    return read_each(root / "test", TEST_LAYOUT, _listed(root / "test"), _read_test)
+
+
+def _listed(folder: Path) -> list[Path]:
+    return [folder / name.strip() for name in read_lines(folder / "list.txt")]
+
+
+def _read_validation(folder: Path) -> Sequence:
+    boxes = read_boxes(folder / "groundtruth.txt")
+    cover = read_labels(folder / "cover.label", len(boxes))
+    images = NumberedImages(folder, "{:08}.jpg", range(1, len(boxes) + 1))
+    return Sequence(folder.name, images, boxes, cover > 0, _image_size(folder / "meta_info.ini"))
+
+
+def _image_size(path: Path) -> tuple[int, int]:
+    found = re.search(r"^resolution: *\((\d+), *(\d+)\)", "\n".join(read_lines(path)), re.M)
+    if found is None:
+        raise InputError(f"{path} has no line `resolution: (width, height)`")
+    width, height = map(int, found.groups())
+    return height, width
+
+
+def _read_test(folder: Path) -> Sequence:
+    boxes = read_boxes(folder / "groundtruth.txt")
+    require_image(folder / "00000001.jpg")
+    images = ImageFiles(tuple(image_files(folder)))
+    return Sequence(folder.name, images, only_first(boxes, len(images)))
 
 
 def parts(root: Path, split: str = "vot_train") -> list[Part]:

@@ -3,7 +3,11 @@
 import functools
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Bool, Float64
+
 from asymtrack_jax.data.index import Annotation, Part, numbered
+from asymtrack_jax.data.readers.benchmark import NumberedImages, read_each
 from asymtrack_jax.data.readers.labels import (
     has_area,
     read_labels,
@@ -12,13 +16,40 @@ from asymtrack_jax.data.readers.labels import (
     split_list,
 )
 from asymtrack_jax.data.readers.text import read_boxes
-from asymtrack_jax.data.sequences import in_order
+from asymtrack_jax.data.sequences import Sequence, in_order
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
     "expected LaSOT as it unpacks, <class>/<class>-<N>/img/00000001.jpg and, beside img, "
     "groundtruth.txt, full_occlusion.txt and out_of_view.txt"
 )
+LABELS = ("groundtruth.txt", "full_occlusion.txt", "out_of_view.txt")
+EXTENSION = (  # LaSOT_ext: ten sequences of each class
+    *("atv", "badminton", "cosplay", "dancingshoe", "footbag", "frisbee", "jianzi", "lantern"),
+    *("misc", "opossum", "paddle", "raccoon", "rhino", "skatingshoe", "wingsuit"),
+)
+
+
+def read_sequences(root: Path) -> list[Sequence]:
+    """Reads the annotations of the 280 sequences of the testing set.
+
+    The target is visible where it is neither fully occluded nor out of view.
+
+    Raises:
+        InputError: see `read_each`.
+    """
+    names = split_list("lasot_testing_set")
+    return read_each(root, LAYOUT, names, functools.partial(_read_sequence, root))
+
+
+def read_extension(root: Path) -> list[Sequence]:
+    """Reads the annotations of the 150 sequences of LaSOT's extension, which is laid out alike.
+
+    Raises:
+        InputError: see `read_each`.
+    """
+    names = [f"{name}-{number}" for name in EXTENSION for number in range(1, 11)]
+    return read_each(root, LAYOUT, names, functools.partial(_read_sequence, root))
 
 
 def parts(root: Path, split: str = "train") -> list[Part]:
@@ -50,16 +81,29 @@ def parts(root: Path, split: str = "train") -> list[Part]:
 
 
 def _part(root: Path, folder: str) -> Part:
-    names = ("groundtruth.txt", "full_occlusion.txt", "out_of_view.txt")
-    files = tuple(root / folder / name for name in names)
+    files = tuple(root / folder / name for name in LABELS)
     return Part(files, functools.partial(_read, root, folder, *files))
 
 
 def _read(
     root: Path, folder: str, groundtruth: Path, full_occlusion: Path, out_of_view: Path
 ) -> list[Annotation]:
-    boxes = read_boxes(groundtruth)
-    hidden = read_labels(full_occlusion, len(boxes)) | read_labels(out_of_view, len(boxes))
+    boxes, visible = _read_labels(groundtruth, full_occlusion, out_of_view)
     require_image(root / folder / "img" / "00000001.jpg")
     files = numbered("img/{:08}.jpg", len(boxes), first=1)
-    return [Annotation(folder, files, boxes, (hidden == 0) & has_area(boxes))]
+    return [Annotation(folder, files, boxes, visible & has_area(boxes))]
+
+
+def _read_sequence(root: Path, name: str) -> Sequence:
+    folder = root / name.rpartition("-")[0] / name
+    boxes, visible = _read_labels(*(folder / label for label in LABELS))
+    images = NumberedImages(folder / "img", "{:08}.jpg", range(1, len(boxes) + 1))
+    return Sequence(name, images, boxes, visible)
+
+
+def _read_labels(
+    groundtruth: Path, full_occlusion: Path, out_of_view: Path
+) -> tuple[Float64[np.ndarray, "N 4"], Bool[np.ndarray, " N"]]:
+    boxes = read_boxes(groundtruth)
+    hidden = read_labels(full_occlusion, len(boxes)) | read_labels(out_of_view, len(boxes))
+    return boxes, hidden == 0

@@ -1,22 +1,52 @@
-"""TrackingNet's training sets: `TRAIN_<K>/{anno/<video>.txt, frames/<video>/<N>.jpg}`."""
+"""TrackingNet: `TRAIN_<K>/{anno/<video>.txt, frames/<video>/<N>.jpg}`, and `TEST/...` alike."""
 
 import functools
 from collections.abc import Iterable
 from pathlib import Path
 
 from asymtrack_jax.data.index import Annotation, Part, numbered
+from asymtrack_jax.data.readers.benchmark import only_first, read_each
 from asymtrack_jax.data.readers.labels import has_area, require_folder, require_image
 from asymtrack_jax.data.readers.text import read_boxes
-from asymtrack_jax.data.sequences import in_order
+from asymtrack_jax.data.sequences import ImageFiles, Sequence, image_files, in_order
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
     "expected TrackingNet as it unpacks, TRAIN_0 to TRAIN_11, each with anno/<video>.txt and "
     "frames/<video>/0.jpg and so on"
 )
+TEST_LAYOUT = (
+    "expected TrackingNet as it unpacks, TEST/anno/<video>.txt and TEST/frames/<video>/0.jpg and "
+    "so on"
+)
 UNREADABLE = frozenset(  # left out of training by the field
     {"ceH46gqMWak_0", "ak89dpHVmHc_1", "a3dbdHben-o_2", "p6Rtu645O08_0", "aDxRlCI40wo_0"}
 )
+
+
+def read_test(root: Path) -> list[Sequence]:
+    """Reads the first boxes and lists the images of the 511 test videos.
+
+    The other boxes are withheld: they are NaN, unless the folder has them all the same.
+
+    Raises:
+        InputError: see `read_each`; a folder is missing.
+    """
+    annotations = root / "TEST" / "anno"
+    require_folder(annotations, TEST_LAYOUT)
+    files = [path for path in in_order(annotations) if path.suffix == ".txt"]
+    return read_each(root, TEST_LAYOUT, files, _read_test)
+
+
+def _read_test(file: Path) -> Sequence:
+    folder = file.parent.parent / "frames" / file.stem
+    require_image(folder / "0.jpg")
+    boxes, images = read_boxes(file), ImageFiles(tuple(image_files(folder)))
+    if len(boxes) != len(images):
+        if len(boxes) != 1:
+            raise InputError(f"{file} has {len(boxes)} lines for {len(images)} images")
+        boxes = only_first(boxes, len(images))
+    return Sequence(file.stem, images, boxes)
 
 
 def parts(root: Path, sets: Iterable[int] = range(12)) -> list[Part]:

@@ -3,7 +3,6 @@ import pytest
 
 from asymtrack_jax.data.readers.folder import read_sequences
 from asymtrack_jax.data.readers.text import read_boxes
-from asymtrack_jax.data.sequences import ImageFiles
 from asymtrack_jax.errors import InputError
 
 
@@ -31,9 +30,10 @@ def test_sequences_come_with_frames_and_boxes_in_order(tmp_path):
     sequences = read_sequences(tmp_path)
     assert [sequence.name for sequence in sequences] == ["a9", "a10", "b"]
     frames = sequences[2].frames
-    assert isinstance(frames, ImageFiles)
-    assert [path.name for path in frames.paths] == ["frame1.jpg", "frame9.jpeg", "frame10.PNG"]
-    assert frames.paths[0].parent == tmp_path / "b" / "img"
+    assert len(frames) == 3
+    for index, name in enumerate(["frame1.jpg", "frame9.jpeg", "frame10.PNG"]):
+        with pytest.raises(InputError, match=f"frame .*b/img/{name} is not an image"):
+            frames[index]
     boxes = sequences[2].boxes
     np.testing.assert_array_equal(boxes, [[1, 2, 3, 4], [np.nan] * 4, [5.5, 6, 7, 8]])
     assert boxes.dtype == np.float64
@@ -78,29 +78,35 @@ def test_a_folder_without_sequences_says_what_was_expected(tmp_path):
 
 def test_all_problems_are_reported_together(tmp_path):
     make(tmp_path, "fine")
-    make(tmp_path, "no_images", files=[])
-    make(tmp_path, "short", files=["1.jpg", "2.jpg", "3.jpg"])
     make(tmp_path, "text", lines=["1,2,3,4", "hello"])
     make(tmp_path, "absent", lines=["nan,nan,nan,nan", "1,2,3,4"])
     make(tmp_path, "flat", lines=["1,2,3,0", "1,2,3,4"])
+    make(tmp_path, "empty", lines=[])
     make(tmp_path, "unannotated")
     (tmp_path / "unannotated" / "groundtruth.txt").unlink()
-    make(tmp_path, "no_img", files=[])
-    (tmp_path / "no_img" / "img").rmdir()
-    message = refusal(tmp_path)
-    problems = message.splitlines()[1:]
+    heading, *problems = refusal(tmp_path).splitlines()[1:]
+    assert heading == "5 of 6 sequences cannot be read:"
     for problem, (name, words) in zip(
         problems,
         [
             ("absent", "line 1: no target to start from"),
+            ("empty", "its annotation is empty"),
             ("flat", "line 1: no target to start from"),
-            ("no_images", "no images in"),
-            ("no_img", "no folder"),
-            ("short", "has 2 lines for 3 images"),
             ("text", "line 2: expected x,y,w,h"),
             ("unannotated", "cannot read"),
         ],
         strict=True,
     ):
-        assert str(tmp_path / name) in problem
+        assert name in problem
         assert words in problem
+
+
+def test_images_are_looked_for_when_a_frame_is_read(tmp_path):
+    make(tmp_path, "no_images", files=[])
+    (tmp_path / "no_images" / "img").rmdir()
+    make(tmp_path, "short", files=["1.jpg", "2.jpg", "3.jpg"])
+    no_images, short = read_sequences(tmp_path)
+    with pytest.raises(InputError, match=r"no folder .*no_images/img"):
+        no_images.frames[0]
+    with pytest.raises(InputError, match="holds 3 images where 2 frames are annotated"):
+        short.frames[0]

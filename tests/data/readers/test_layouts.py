@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from asymtrack_jax.data.datasets import DATASETS, open_dataset
+from asymtrack_jax.data.datasets import DATASETS, read_index
 from asymtrack_jax.data.index import build_index
 from asymtrack_jax.data.readers import coco, folder, got10k, lasot, trackingnet, tracks
 from asymtrack_jax.data.readers.labels import split_list
@@ -160,18 +160,18 @@ def test_tracks_and_stills(tmp_path):
 def test_a_folder_of_sequences(tmp_path):
     images = {f"cat/img/{name}.png": "" for name in ("1", "02", "10", "11")}
     write(tmp_path, {**images, "cat/groundtruth.txt": BOXES, "notes/readme.txt": ""})
-    index = open_dataset("folder", tmp_path, tmp_path / "cache")
+    index = read_index("folder", tmp_path, tmp_path / "cache")
     check(index, tmp_path / "cat" / "img" / "10.png", [True, True, False, True])
     (tmp_path / "cat" / "img" / "10.png").rename(tmp_path / "cat" / "img" / "10.jpg")
-    index = open_dataset("folder", tmp_path, tmp_path / "cache")
+    index = read_index("folder", tmp_path, tmp_path / "cache")
     assert index.frame_path(2).name == "10.jpg"
 
 
 def test_data_sets_have_names(tmp_path):
     with pytest.raises(InputError, match="unknown data set 'lasso'; there are: lasot, got10k_vot"):
-        open_dataset("lasso", tmp_path)
+        read_index("lasso", tmp_path)
     tracks_tree(tmp_path)
-    assert len(open_dataset("stills", tmp_path)) == 3
+    assert len(read_index("stills", tmp_path)) == 3
     for name, parts in DATASETS.items():
         with pytest.raises(InputError, match=r"no folder .*missing"):
             parts(tmp_path / name / "missing")

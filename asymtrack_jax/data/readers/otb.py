@@ -1,0 +1,44 @@
+"""OTB100 as it unpacks: `<folder>/img/0001.jpg` and `<folder>/groundtruth_rect.txt`."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+from asymtrack_jax.data.readers.benchmark import NumberedImages, read_each, table
+from asymtrack_jax.data.readers.text import read_boxes
+from asymtrack_jax.data.sequences import Sequence
+from asymtrack_jax.errors import InputError
+
+LAYOUT = (
+    "expected OTB100 as it unpacks, <sequence>/img/0001.jpg and so on and "
+    "<sequence>/groundtruth_rect.txt (for Jogging, Skating2 and Human4 groundtruth_rect.1.txt or "
+    ".2.txt)"
+)
+
+
+def read_sequences(root: Path) -> list[Sequence]:
+    """Reads the annotations of the 100 sequences, named as the field's results are.
+
+    Some sequences are a part of their folder's frames; the annotation has a line for each frame of
+    that part, less which Tiger1 starts with its sixth. Boxes are counted from pixel 1 on disk, and
+    from 0 here.
+
+    Raises:
+        InputError: see `read_each`; an annotation of another length than its part of the frames.
+    """
+    return read_each(root, LAYOUT, table("otb100"), functools.partial(_read, root))
+
+
+def _read(root: Path, row: Mapping[str, str]) -> Sequence:
+    annotation = root / row["folder"] / row["annotation"]
+    numbers = range(int(row["first"]), int(row["last"]) + 1)
+    boxes = read_boxes(annotation)
+    if len(boxes) != len(numbers):
+        raise InputError(
+            f"{annotation} has {len(boxes)} lines for frames {numbers[0]} to {numbers[-1]}"
+        )
+    boxes[:, :2] -= 1
+    omitted = int(row["omitted"])
+    pattern = f"{{:0{row['digits']}}}.jpg"
+    images = NumberedImages(root / row["folder"] / "img", pattern, numbers[omitted:])
+    return Sequence(row["sequence"], images, boxes[omitted:])

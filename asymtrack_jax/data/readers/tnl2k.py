@@ -1,0 +1,29 @@
+"""TNL2K's test set as it unpacks: `<sequence>/imgs/*` and `<sequence>/groundtruth.txt`."""
+
+from pathlib import Path
+
+from asymtrack_jax.data.readers.benchmark import ListedImages, read_each
+from asymtrack_jax.data.readers.labels import require_folder
+from asymtrack_jax.data.readers.text import read_boxes
+from asymtrack_jax.data.sequences import Sequence, in_order
+
+LAYOUT = (
+    "expected TNL2K's test set as it unpacks, <sequence>/imgs/*.jpg (or png) and "
+    "<sequence>/groundtruth.txt"
+)
+
+
+def read_sequences(root: Path) -> list[Sequence]:
+    """Reads the annotations of every sequence in the folder.
+
+    Raises:
+        InputError: see `read_each`.
+    """
+    require_folder(root, LAYOUT)
+    folders = [folder for folder in in_order(root) if (folder / "groundtruth.txt").is_file()]
+    return read_each(root, LAYOUT, folders, _read)
+
+
+def _read(folder: Path) -> Sequence:
+    boxes = read_boxes(folder / "groundtruth.txt")
+    return Sequence(folder.name, ListedImages(folder / "imgs", len(boxes)), boxes)

@@ -1,0 +1,36 @@
+"""UAV123 as it unpacks: `data_seq/UAV123/<folder>/000001.jpg`, `anno/UAV123/<sequence>.txt`."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+from asymtrack_jax.data.readers.benchmark import NumberedImages, read_each, table
+from asymtrack_jax.data.readers.text import read_boxes
+from asymtrack_jax.data.sequences import Sequence
+from asymtrack_jax.errors import InputError
+
+LAYOUT = (
+    "expected UAV123 as it unpacks, data_seq/UAV123/<folder>/000001.jpg and so on and "
+    "anno/UAV123/<sequence>.txt"
+)
+
+
+def read_sequences(root: Path) -> list[Sequence]:
+    """Reads the annotations of the 123 sequences; several may be parts of one folder's frames.
+
+    Raises:
+        InputError: see `read_each`; an annotation of another length than its part of the frames.
+    """
+    return read_each(root, LAYOUT, table("uav123"), functools.partial(_read, root))
+
+
+def _read(root: Path, row: Mapping[str, str]) -> Sequence:
+    annotation = root / "anno" / "UAV123" / f"{row['sequence']}.txt"
+    numbers = range(int(row["first"]), int(row["last"]) + 1)
+    boxes = read_boxes(annotation)
+    if len(boxes) != len(numbers):
+        raise InputError(
+            f"{annotation} has {len(boxes)} lines for frames {numbers[0]} to {numbers[-1]}"
+        )
+    images = NumberedImages(root / "data_seq" / "UAV123" / row["folder"], "{:06}.jpg", numbers)
+    return Sequence(row["sequence"], images, boxes)

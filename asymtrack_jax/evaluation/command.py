@@ -1,0 +1,199 @@
+"""What `evaluate.py` does: tracks a benchmark, or scores results that are there, and reports."""
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import asymtrack_jax.tracking.model as models
+from asymtrack_jax.config import model_config
+from asymtrack_jax.data import sequences as data
+from asymtrack_jax.errors import InputError
+from asymtrack_jax.evaluation import pictures, report, results, runner, submissions
+from asymtrack_jax.evaluation.benchmarks import BENCHMARKS, is_annotated, read_sequences
+from asymtrack_jax.evaluation.protocols import PROTOCOLS
+from asymtrack_jax.evaluation.report import ResultFolder
+from asymtrack_jax.tracking.slots import make_slots
+
+BOXES = "boxes"  # the results' folder within the output
+
+UNTRAINED = """untrained weights: the numbers mean nothing; this only shows that everything runs.
+To evaluate, convert the published weights and pass them:
+  python -m convert_weights CHECKPOINT --variant tiny --output checkpoints/tiny
+  python evaluate.py --checkpoint checkpoints/tiny"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to evaluate, and how; `evaluate.py --help` explains each."""
+
+    dataset: str = "synthetic"
+    data_dir: Path | None = None
+    checkpoint: Path | None = None
+    results: Sequence[Path] = ()
+    one_based: bool = False
+    output: Path | None = None
+    protocol: str | None = None
+    float_results: bool = False
+    batch_size: int = 1
+    workers: int = 2
+    shard: str = "1/1"
+
+
+def evaluate(options: Options, arguments: Sequence[str]) -> int:
+    """Evaluates; returns the exit status.
+
+    Args:
+        options: what to do.
+        arguments: those that the command was given, for the manifest.
+
+    Raises:
+        InputError: something that was asked for is not there, or not as it should be.
+    """
+    if options.batch_size < 1 or options.workers < 1:
+        raise InputError("--batch-size and --workers must be at least 1")
+    shard = _parse_shard(options.shard)
+    sequences = read_sequences(options.dataset, options.data_dir)
+    if options.results:
+        output = options.output or Path("results") / f"{options.dataset}_comparison"
+        folders = _result_folders(options)
+        output.mkdir(parents=True, exist_ok=True)
+        _report(options, sequences, folders, output)
+        return 0
+    output = options.output or Path("results") / options.dataset
+    run = _track(options, sequences, shard, output / BOXES, arguments)
+    label = options.checkpoint.resolve().name if options.checkpoint else "untrained"
+    folder = ResultFolder(label, output / BOXES)
+    if any(folder.find(sequence.name) for sequence in sequences):
+        notes = (
+            [] if options.checkpoint else ["the weights are untrained: the numbers mean nothing"]
+        )
+        _report(options, sequences, [folder], output, notes)
+    _print_run(run)
+    return run.exit_status
+
+
+def _parse_shard(text: str) -> tuple[int, int]:
+    try:
+        number, count = (int(part) for part in text.split("/"))
+    except ValueError:
+        number, count = 0, 0
+    if not 1 <= number <= count:
+        raise InputError(f"--shard {text}: expected I/N with I from 1 to N, such as 1/4")
+    return number, count
+
+
+def _track(
+    options: Options,
+    sequences: Sequence[data.Sequence],
+    shard: tuple[int, int],
+    directory: Path,
+    arguments: Sequence[str],
+) -> runner.Run:
+    """Tracks what is not tracked yet, or this process's share of it."""
+    if options.checkpoint is None:
+        print(UNTRAINED, file=sys.stderr)
+        model = models.from_scratch(model_config("tiny"))
+    else:
+        model = models.load(options.checkpoint)
+    manifest = results.make_manifest(
+        options.checkpoint,
+        model.config,
+        options.dataset,
+        options.protocol or BENCHMARKS[options.dataset].protocol,
+        floats=options.float_results,
+        options=dataclasses.asdict(options),
+        command=shlex.join(["python", "evaluate.py", *arguments]),
+    )
+    results.claim(directory, manifest)
+    number, count = shard
+    share = sequences[number - 1 :: count]
+    batch_size = min(options.batch_size, max(len(share), 1))
+    return runner.run(
+        make_slots(model, batch_size),
+        share,
+        directory,
+        floats=options.float_results,
+        workers=options.workers,
+    )
+
+
+def _result_folders(options: Options) -> list[ResultFolder]:
+    """The folders of results that were named; an output of this command stands for its boxes."""
+    prefix = BENCHMARKS[options.dataset].prefix
+    named: dict[str, ResultFolder] = {}
+    for path in options.results:
+        if not path.is_dir():
+            raise InputError(f"no folder {path}: --results names a folder of result files")
+        label = path.resolve().name
+        if label == BOXES:
+            label = path.resolve().parent.name
+        if label in named:
+            label = str(path)
+        directory = path / BOXES if (path / BOXES).is_dir() else path
+        named[label] = ResultFolder(label, directory, options.one_based, prefix)
+    return list(named.values())
+
+
+def _report(
+    options: Options,
+    sequences: Sequence[data.Sequence],
+    folders: Sequence[ResultFolder],
+    output: Path,
+    notes: Sequence[str] = (),
+) -> None:
+    """Judges results, prints and writes the report; or makes the archive that a server judges."""
+    benchmark = BENCHMARKS[options.dataset]
+    if benchmark.server:
+        for folder in folders:
+            _submit(benchmark.server, folder, sequences, output)
+    annotated = [sequence for sequence in sequences if is_annotated(sequence)]
+    if not annotated:
+        print(f"{options.dataset}: the annotation is withheld; {benchmark.server} scores archives")
+        return
+    judged = report.compare(
+        options.dataset,
+        PROTOCOLS[options.protocol or benchmark.protocol],
+        folders,
+        annotated,
+        num_sequences=benchmark.num_sequences,
+        attributes=benchmark.attributes() if benchmark.attributes else None,
+    )
+    judged = dataclasses.replace(judged, notes=[*notes, *judged.notes])
+    shown = pictures.write_plots(judged, output)
+    try:
+        shown |= pictures.write_contact_sheet(judged, annotated, output)
+    except InputError as error:
+        judged = dataclasses.replace(judged, notes=[*judged.notes, f"no contact sheet: {error}"])
+    report.write(judged, output, shown)
+    print(report.text(judged))
+    print(f"report: {output / 'report.md'}, with report.json and {', '.join(shown.values())}")
+
+
+def _submit(
+    server: str, folder: ResultFolder, sequences: Sequence[data.Sequence], output: Path
+) -> None:
+    path = output / f"{folder.label}_{server.lower().replace('-', '')}.zip"
+    try:
+        submissions.write_submission(path, server, folder, sequences)
+    except InputError as error:
+        print(error, file=sys.stderr)
+    else:
+        print(f"{path}: {len(sequences)} checked results for {server}'s server")
+
+
+def _print_run(run: runner.Run) -> None:
+    """Says what came of a run: how fast it was, what took the time, and what went wrong."""
+    print(f"{run.finished} sequences finished now, {run.skipped} before")
+    if run.frames:
+        rest = run.wall_seconds - run.waiting_seconds - run.tracker_seconds
+        print(
+            f"{run.frames / run.wall_seconds:.1f} frames/s: {run.wall_seconds:.1f} s, of which "
+            f"{run.tracker_seconds:.1f} tracking, {run.waiting_seconds:.1f} waiting for images, "
+            f"{rest:.1f} writing and else"
+        )
+    for name, reason in run.failures.items():
+        print(f"failed: {name}: {reason}")
+    if run.interrupted:
+        print("interrupted: the same command carries on from here")

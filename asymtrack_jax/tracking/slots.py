@@ -1,0 +1,159 @@
+"""Many videos at once: each slot follows one target in a video of its own.
+
+On accelerators the slots are the rows of a batch that share each step (`BatchedSlots`). Rounding
+depends on the batch size there, so that boxes differ from those of one video at a time: by some
+thousandths of a pixel, and by more once such a difference moves a crop by a whole pixel. A CPU
+gains nothing by batches of this network: there each slot is a step of its own, in threads
+(`ThreadedSlots`), and results are exactly those of one video at a time.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from asymtrack_jax.boxes import clip_to_frame
+from asymtrack_jax.data.crop import crop_square
+from asymtrack_jax.models.efficientmod import Modulation
+from asymtrack_jax.tracking.crop import map_back
+from asymtrack_jax.tracking.model import Model
+from asymtrack_jax.tracking.tracker import TrackerState, advance, check_frame, start
+
+Frame = UInt8[np.ndarray, "H W 3"]
+
+
+Found = dict[int, tuple[Float[np.ndarray, "4"], float]]
+
+
+def make_slots(model: Model, count: int) -> "BatchedSlots | ThreadedSlots":
+    """The kind of slots that is faster on the device at hand.
+
+    Args:
+        model: follows.
+        count: how many videos at once, at least 1.
+    """
+    kind = ThreadedSlots if jax.default_backend() == "cpu" else BatchedSlots
+    return kind(model, count)
+
+
+class ThreadedSlots:
+    """Slots that take one step each, in as many threads as there are slots or processors.
+
+    Attributes:
+        count: how many videos at once.
+    """
+
+    def __init__(self, model: Model, count: int):
+        self.count = count
+        self._model = model
+        self._states: dict[int, TrackerState] = {}
+        self._map = _parallel_map(count)
+
+    def start(self, slot: int, frame: Frame, init_bbox: Float[np.ndarray, "4"]) -> None:
+        """Starts a slot on the first frame of a video; what it followed before is gone.
+
+        Raises:
+            InputError: see `tracker.start`; the slot then goes on as before.
+        """
+        self._states[slot] = start(self._model, frame, init_bbox[None])
+
+    def advance(self, frames: Mapping[int, Frame]) -> Found:
+        """Finds the targets in the next frames of some videos; the other slots stand still.
+
+        Args:
+            frames: by slot, each started before.
+
+        Returns:
+            By slot, the box (xywh, pixels; NaN if the network's output is not finite) and a score.
+
+        Raises:
+            InputError: a frame is not uint8 RGB.
+        """
+
+        def step(slot: int) -> tuple[Float[np.ndarray, "4"], float]:
+            try:
+                self._states[slot], scores = advance(self._model, self._states[slot], frames[slot])
+            except FloatingPointError:
+                return np.full(4, np.nan), 0.0
+            return self._states[slot].bboxes[0], float(scores[0])
+
+        return dict(zip(frames, self._map(step, frames), strict=True))
+
+
+class BatchedSlots:
+    """Slots that are the rows of a batch: any can start anew while the others go on.
+
+    Each step costs the same however many slots are in use, and compiles once.
+
+    Attributes:
+        count: how many videos at once.
+    """
+
+    def __init__(self, model: Model, count: int):
+        self.count = count
+        self._model = model
+        self._bboxes = np.full((count, 4), np.nan)
+        self._modulation: Modulation | None = None
+        self._map = _parallel_map(count)
+
+    def start(self, slot: int, frame: Frame, init_bbox: Float[np.ndarray, "4"]) -> None:
+        """See `ThreadedSlots.start`."""
+        state = start(self._model, frame, init_bbox[None])
+        if self._modulation is None or self.count == 1:
+            self._modulation = _repeat(state.modulation, self.count)
+        else:
+            self._modulation = _replace(self._modulation, state.modulation, slot)
+        self._bboxes[slot] = init_bbox
+
+    def advance(self, frames: Mapping[int, Frame]) -> Found:
+        """See `ThreadedSlots.advance`."""
+        for frame in frames.values():
+            check_frame(frame)
+        c, slots = self._model.config, list(frames)
+        searches = np.zeros((self.count, c.search_size, c.search_size, 3), np.uint8)
+        scales = np.empty(len(slots))
+
+        def crop(index: int) -> None:
+            slot = slots[index]
+            bbox = self._bboxes[slot]
+            searches[slot], scales[index] = crop_square(
+                frames[slot], bbox, c.search_factor, c.search_size
+            )
+
+        list(self._map(crop, range(len(slots))))
+        assert self._modulation is not None
+        prediction = self._model.step(self._modulation, searches)
+        boxes, scores = jax.device_get((prediction.boxes, prediction.scores))
+        bboxes = map_back(
+            boxes[slots].astype(np.float64), self._bboxes[slots], scales, c.search_size
+        )
+        found = {}
+        for slot, bbox in zip(slots, bboxes, strict=True):
+            if np.isfinite(bbox).all():
+                bbox = clip_to_frame(bbox, *frames[slot].shape[:2])
+                self._bboxes[slot] = bbox
+            found[slot] = bbox, float(scores[slot])
+        return found
+
+
+def _parallel_map(count: int) -> Callable[..., Iterable[Any]]:
+    """`map`, in threads if there is more than one thing to do."""
+    if count == 1:
+        return map
+    return ThreadPoolExecutor(min(count, os.cpu_count() or 1)).map
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _repeat(modulation: Modulation, count: int) -> Modulation:
+    return jax.tree.map(lambda leaf: jnp.repeat(leaf, count, axis=0), modulation)
+
+
+@jax.jit
+def _replace(modulation: Modulation, one: Modulation, slot: int) -> Modulation:
+    return jax.tree.map(lambda all_, leaf: all_.at[slot].set(leaf[0]), modulation, one)
