@@ -22,7 +22,6 @@ _LEAST_VIEW = 8
 
 
 TRAINING = Augmentation()
-VALIDATION = Augmentation(brightness=0.0, crop_flip=0.0)
 
 
 class Pair(NamedTuple):

@@ -5,6 +5,7 @@ n, so a run that stopped after step n and goes on with the batch after it is the
 """
 
 import contextlib
+import dataclasses
 import functools
 import io
 import json
@@ -19,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from asymtrack_jax.config import Augmentation, Config
-from asymtrack_jax.data.augment import VALIDATION, Batch
+from asymtrack_jax.data.augment import Batch
 from asymtrack_jax.data.datasets import open_source, open_sources
 from asymtrack_jax.data.pipeline import Batches
 from asymtrack_jax.data.sampler import PairSampler
@@ -70,9 +71,11 @@ def train_and_evaluate(config: Config, workdir: Path) -> int:
     train_step = devices.jit_train_step(train_step, mesh)
     eval_step = devices.jit_eval_step(make_eval_step(config.model, train), mesh)
 
+    unvaried = dataclasses.replace(config.data.augmentation, brightness=0.0, crop_flip=0.0)
+
     def validate(step: int) -> dict[str, float]:
         num_batches = max(1, run.validation_pairs // train.batch_size)
-        pairs = _batches(config, held_out, _VALIDATION_SEED, num_batches, VALIDATION)
+        pairs = _batches(config, held_out, _VALIDATION_SEED, num_batches, unvaried)
         with contextlib.closing(pairs):
             losses = mean_losses(eval_step, state.variables, map(put_batch, pairs))
         scores = {f"validation/{name}": value for name, value in losses.items()}
