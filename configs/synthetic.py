@@ -28,7 +28,7 @@ def get_config() -> Config:
         ),
         train=TrainConfig(
             batch_size=32,
-            epochs=10,
+            epochs=8,
             pairs_per_epoch=3_200,
             corner_weight=0.5,
             learning_rate=2e-3,

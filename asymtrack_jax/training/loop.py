@@ -134,6 +134,10 @@ def train_and_evaluate(config: Config, workdir: Path) -> int:
             if stop:
                 progress.write(f"stopped after step {step}; the same command goes on from there")
                 return 128 + (signals.received or signal.SIGTERM)
+        progress.write(
+            f"all {train.num_steps} steps are done; to see it track: "
+            f"python track.py --checkpoint {workdir / 'best'}"
+        )
     return 0
 
 

@@ -92,6 +92,7 @@ def test_a_run_that_is_killed_in_an_epoch_ends_as_if_it_had_not_been(start, whol
     output, _ = process.communicate()
     assert process.returncode == 0, output
     assert "going on after step 3" in output
+    assert f"python track.py --checkpoint {tmp_path / 'run' / 'best'}" in output
     assert steps(tmp_path / "run", "total") == list(range(1, NUM_STEPS + 1))
     ours, expected = (checkpoint.read(run / "last").variables for run in (tmp_path / "run", whole))
     jax.tree.map(np.testing.assert_array_equal, ours, expected)
