@@ -1,0 +1,97 @@
+"""The tracker for the VOT toolkit: a server that speaks its protocol, TraX, on standard streams.
+
+It follows any number of targets, which may begin in any frame, and answers with rectangles whose
+`confidence` is the tracker's score (1 where the target was given). Initial polygons and masks
+arrive as their bounding boxes: to a server that declares rectangles alone, clients send no others.
+
+Install it with `pip install 'asymtrack-jax[vot]'`. The toolkit (`pip install vot-toolkit`) may live
+in another environment; in its workspace, `trackers.ini` gets this, with absolute paths because the
+toolkit starts trackers in a folder of its own:
+
+    [AsymTrack]
+    label = AsymTrack
+    protocol = trax
+    command = /ENVIRONMENT/bin/python -m asymtrack_jax.tracking.vot --checkpoint /CHECKPOINTS/tiny
+
+Then `vot test AsymTrack` shows that they understand each other, and `vot evaluate AsymTrack` runs
+the workspace's experiments.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asymtrack_jax.data.sequences import read_frame
+from asymtrack_jax.errors import InputError, run_main
+from asymtrack_jax.tracking.model import Model, load
+from asymtrack_jax.tracking.tracker import Tracker
+
+
+def serve(model: Model) -> None:
+    """Answers a TraX client's requests until it ends the session.
+
+    An initialisation may come at any time, and forgets all earlier targets. If anything goes wrong,
+    the client gets the error's message as the reason why the session ends.
+
+    Raises:
+        InputError: TraX is not installed, an image cannot be read, the tracker cannot start from an
+            initial region, or the client broke the protocol or went away.
+    """
+    try:
+        from trax import Image, Region, Server, TraxException
+    except ImportError as error:  # or another package of that name
+        raise InputError(
+            f"the TraX protocol is not installed ({error}): pip install 'asymtrack-jax[vot]'"
+        ) from error
+
+    _compile(model)
+    formats = [Region.RECTANGLE], [Image.PATH]
+    server = Server(*formats, tracker_name="AsymTrack", multiobject=True)
+    try:
+        _answer(server, model)
+    except Exception as error:
+        server.quit(str(error))
+        if isinstance(error, TraxException):
+            raise InputError(f"the TraX session broke off: {error}") from error
+        raise
+    server.quit()
+
+
+def _answer(server: Any, model: Model) -> None:
+    from trax import Rectangle, TraxStatus
+
+    trackers: list[Tracker] = []
+    while (request := server.wait()).type != TraxStatus.QUIT:
+        if request.type == TraxStatus.INITIALIZE:
+            trackers = []
+        frame = read_frame(Path(request.image["color"].path()))
+        found = [tracker.update(frame) for tracker in trackers]
+        for region, _ in request.objects or ():
+            bbox = np.array(region.bounds())
+            trackers.append(Tracker(model))
+            trackers[-1].init(frame, bbox)
+            found.append((bbox, 1.0))
+        server.status([(Rectangle.create(*bbox), {"confidence": p}) for bbox, p in found])
+
+
+def _compile(model: Model) -> None:
+    """Compiles before the session begins: the toolkit times every reply."""
+    tracker, blank = Tracker(model), np.zeros((64, 64, 3), np.uint8)
+    tracker.init(blank, [16, 16, 32, 32])
+    tracker.update(blank)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--checkpoint", required=True, help="a converted checkpoint")
+    serve(load(parser.parse_args(argv).checkpoint))
+
+
+if __name__ == "__main__":
+    run_main(main)
