@@ -12,8 +12,13 @@ LAYERS = (  # lowest first; a file belongs to the first prefix that fits
     ),
     ("asymtrack_jax.models", "asymtrack_jax.data"),
     ("asymtrack_jax.tracking",),
-    ("asymtrack_jax.evaluation", "asymtrack_jax.training", "convert_weights"),
-    ("asymtrack_jax", "configs", "evaluate", "track", "train"),
+    (
+        "asymtrack_jax.benchmark",
+        "asymtrack_jax.evaluation",
+        "asymtrack_jax.training",
+        "convert_weights",
+    ),
+    ("asymtrack_jax", "benchmark", "configs", "evaluate", "track", "train"),
 )
 FORBIDDEN = {  # whatever the layers allow
     "asymtrack_jax.models": ("asymtrack_jax.data",),

@@ -1,0 +1,156 @@
+"""This package as a contestant: the network, and tracking from end to end."""
+
+import os
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from asymtrack_jax.benchmark.cell import THREADS, Cell
+from asymtrack_jax.benchmark.contest import Entry, first_call
+from asymtrack_jax.compilation import keep_compiled
+from asymtrack_jax.config import ModelConfig, model_config_from_dict
+from asymtrack_jax.models import checkpoint
+from asymtrack_jax.models.asymtrack import AsymTrack
+from asymtrack_jax.models.fuse import fuse
+from asymtrack_jax.models.head import Prediction, decode
+from asymtrack_jax.tracking.crop import normalise
+from asymtrack_jax.tracking.model import Model
+from asymtrack_jax.tracking.tracker import advance, start
+
+FRAMES = {"tracking 720p": (720, 1280), "tracking 480p": (480, 854)}
+TARGET = 6  # a frame is as many times as high as the target in it
+
+
+class BFloat16Model(Model):
+    """A model that computes in bfloat16 up to the score maps; boxes and scores are float32."""
+
+    def __init__(self, config: ModelConfig, variables: Any):
+        """Binds variables of the fused form, float32, to the network; it takes uint8 images."""
+        network = AsymTrack(config, fused=True)
+        halves = jax.tree.map(lambda array: jnp.asarray(array, jnp.bfloat16), variables)
+
+        def half(image: Any) -> Any:
+            return normalise(image).astype(jnp.bfloat16)
+
+        def init_template(template: Any) -> Any:
+            return network.apply(halves, half(template), method="init_template")
+
+        def step(modulation: Any, search: Any) -> Prediction:
+            maps: Any = network.apply(halves, modulation, half(search), method="score_maps")
+            return decode(maps.astype(jnp.float32))
+
+        self.config = config
+        self._init_template, self._step = jax.jit(init_template), jax.jit(step)
+
+
+def enter(cell: Cell) -> Entry:
+    """The network of a cell, on jax's default device."""
+    keep_compiled()
+    if cell.precision == "highest":
+        jax.config.update("jax_default_matmul_precision", "highest")
+    config = model_config_from_dict(cell.model)
+    variables = fuse(checkpoint.read(cell.network / "checkpoint").variables)
+    half = cell.precision == "bfloat16"
+    model = BFloat16Model(config, variables) if half else Model(config, variables)
+    return enter_model(model, *cell.images(), dtype=jnp.bfloat16 if half else jnp.float32)
+
+
+def enter_model(
+    model: Model, template: np.ndarray, search: np.ndarray, dtype: Any = jnp.float32
+) -> Entry:
+    """A model, the images it is to see, and the type of numbers that its matrix products are of."""
+    template, search = jax.device_put((template, search))
+    init_template: Any = model._init_template  # what the methods call, to ask the compiler
+    step: Any = model._step
+    modulation, init_measured = _compile(init_template, model.init_template, template)
+    prediction, step_measured = _compile(step, model.step, modulation, search)
+    calls = {
+        "init_template": lambda: jax.block_until_ready(model.init_template(template)),
+        "step": lambda: jax.block_until_ready(model.step(modulation, search)),
+    }
+    for name, (height, width) in FRAMES.items():
+        calls[name] = _tracking(model, height, width, search.shape[0])
+    matmul, matmul_measured = _matmul(dtype)
+    calls["matmul"] = matmul
+    return Entry(
+        calls=calls,
+        outputs={"boxes": np.asarray(prediction.boxes), "scores": np.asarray(prediction.scores)},
+        facts=_facts(),
+        measured={
+            "init_template": init_measured,
+            "step": step_measured,
+            "matmul": matmul_measured,
+        },
+        device_memory=_device_memory,
+    )
+
+
+def _compile(jitted: Any, method: Callable, *arguments: Any) -> tuple[Any, dict[str, float]]:
+    """The first result of a method, and what it took to get there."""
+    lowered, trace_s = first_call(lambda: jitted.lower(*arguments))
+    compiled, compile_s = first_call(lowered.compile)
+    result, run_s = first_call(lambda: jax.block_until_ready(method(*arguments)))
+    memory = compiled.memory_analysis()
+    return result, {
+        "trace_s": trace_s,
+        "compile_s": compile_s,
+        "first_call_s": trace_s + compile_s + run_s,
+        "operations": compiled.cost_analysis()["flops"],
+        "program_bytes": memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        + memory.temp_size_in_bytes
+        + memory.generated_code_size_in_bytes,
+    }
+
+
+def _tracking(model: Model, height: int, width: int, targets: int) -> Callable[[], Any]:
+    """One frame of tracking: crops on the host, step, and the boxes back in the frame.
+
+    Each call starts from the same boxes, so that each crop is of the same size.
+    """
+    frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    side = height / TARGET
+    corner = np.linspace([0.2 * width, 0.2 * height], [0.6 * width, 0.6 * height], targets)
+    state = start(model, frame, np.concat([corner, np.full((targets, 2), side)], axis=1))
+    return lambda: advance(model, state, frame)  # its boxes are on the host: it has waited
+
+
+def _matmul(dtype: Any) -> tuple[Callable[[], Any], dict[str, float]]:
+    """A product of two large square matrices: the most operations a second to hope for."""
+    side = 2048 if jax.default_backend() == "cpu" else 8192
+    keys = jax.random.split(jax.random.key(0))
+    a, b = (jax.random.normal(key, (side, side), dtype) for key in keys)
+    product = jax.jit(jnp.matmul)
+    return lambda: jax.block_until_ready(product(a, b)), {"operations": 2.0 * side**3}
+
+
+def _facts() -> dict[str, Any]:
+    device = jax.devices()[0]
+    libraries = ("jax", "jaxlib", "flax", "numpy", "opencv-python")
+    return {
+        "platform": device.platform,
+        "device": _processor() if device.platform == "cpu" else device.device_kind,
+        "threads": THREADS,
+        "python": platform.python_version(),
+        **{name: version(name) for name in libraries},
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+        "matmul_precision": jax.config.jax_default_matmul_precision or "default",  # pyright: ignore[reportAttributeAccessIssue]
+    }
+
+
+def _processor() -> str:
+    try:
+        with Path("/proc/cpuinfo").open() as file:
+            return next(line.split(":")[1].strip() for line in file if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _device_memory() -> int | None:
+    return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
