@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from asymtrack_jax.compilation import keep_compiled
 from asymtrack_jax.errors import run_main
 from asymtrack_jax.evaluation.benchmarks import BENCHMARKS, DATA_VARIABLE
 from asymtrack_jax.evaluation.command import Options, evaluate
@@ -47,4 +48,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    keep_compiled()
     run_main(main)

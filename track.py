@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import asymtrack_jax
+from asymtrack_jax.compilation import keep_compiled
 from asymtrack_jax.config import model_config
 from asymtrack_jax.errors import run_main
 from asymtrack_jax.tracking.follow import choose_bboxes, follow_to_files, summary
@@ -52,4 +53,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    keep_compiled()
     run_main(main)

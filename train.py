@@ -17,10 +17,10 @@ from asymtrack_jax.training.loop import train_and_evaluate
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains as the command line says; returns the exit status."""
     chosen = options.parse(arguments, __doc__)
-    keep_compiled()
     devices.initialize_distributed(chosen.coordinator, chosen.num_processes, chosen.process_id)
     return train_and_evaluate(chosen.config, chosen.workdir)
 
 
 if __name__ == "__main__":
+    keep_compiled()
     run_main(main)
