@@ -91,9 +91,9 @@ def train_and_evaluate(config: Config, workdir: Path) -> int:
         config, sampler, config.seed, train.num_steps, config.data.augmentation, start
     )
     with (
+        _Signals() as signals,
         contextlib.closing(batches),
         MetricsWriter(workdir, start) as writer,
-        _Signals() as signals,
         tqdm(
             total=train.num_steps, initial=start, unit="step", disable=jax.process_index() != 0
         ) as progress,

@@ -100,7 +100,7 @@ def test_a_run_that_is_killed_in_an_epoch_ends_as_if_it_had_not_been(start, whol
 
 def test_a_run_that_is_asked_to_stop_saves_first(start, tmp_path):
     process = start(tmp_path / "run", "--config.train.epochs=1000")
-    wait_for(process, tmp_path / "run" / "metrics.jsonl")
+    wait_for(process, tmp_path / "run" / "checkpoints" / "3" / "run.json")
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM, output
