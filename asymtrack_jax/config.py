@@ -134,8 +134,9 @@ class TrainConfig:
             epochs, or `cosine`, down to nothing at the last step.
         decay_epoch: see `schedule`.
         decay_factor: see `schedule`.
-        layer_scale: where layer scales start; None is as published (1e-4, and 0 in object
-            perception enhancement), which suits a pretrained backbone.
+        layer_scale: where layer scales start, and the scale of what template modulation adds; None
+            is as published (1e-4, 0 in object perception enhancement, and 1), which suits a
+            pretrained backbone.
         micro_batches: parts that a batch is worked through in, to save memory. Batch norms see a
             part at a time.
         bfloat16: compute the network in bfloat16; parameters, loss and update stay float32.
@@ -295,6 +296,7 @@ class RunConfig:
     Attributes:
         init_from: checkpoint to start from, a tracker's or a backbone's that `convert_weights`
             made; None to start from nothing.
+        teacher: ONNX file of the backbone that `training.distill` learns from.
         checkpoint_steps: steps between two checkpoints to resume from.
         checkpoint_minutes: minutes between two of them, if that comes first.
         keep: how many of the last ones are kept.
@@ -307,6 +309,7 @@ class RunConfig:
     """
 
     init_from: Path | None = None
+    teacher: Path | None = None
     checkpoint_steps: int = 1000
     checkpoint_minutes: float = 15.0
     keep: int = 3

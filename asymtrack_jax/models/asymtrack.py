@@ -42,6 +42,10 @@ class AsymTrack(nn.Module):
         """What tracking needs of the template; run it once a video."""
         return self.backbone.encode_template(template)
 
+    def template_features(self, template: Float[Array, "B Z Z 3"]) -> Float[Array, "B h w C"]:
+        """Features of the template stream at stride 16, before attention."""
+        return self.backbone.template_features(template)
+
     def score_maps(
         self, modulation: Modulation, search: Float[Array, "B X X 3"], *, train: bool = False
     ) -> Float[Array, "B 2 S S"]:

@@ -201,13 +201,23 @@ class Backbone(nn.Module):
         Nothing after the attention's keys and values is needed, so the template's own attention
         is never computed.
         """
+        z, stage2, stage3 = self._encode_template(z)
+        keys, values = self.stage3.attention.keys_values(z)
+        return Modulation(stage2, stage3, keys, values)
+
+    def template_features(self, z: Float[Array, "B Z Z 3"]) -> Float[Array, "B h w C"]:
+        """What keys and values are made of: stage 3 before its attention, at stride 16."""
+        return self._encode_template(z)[0]
+
+    def _encode_template(
+        self, z: Float[Array, "B Z Z 3"]
+    ) -> tuple[Float[Array, "B h w C"], DynamicKernels, DynamicKernels]:
         z, _ = self.stage1.encode_template(self.patch_embed(z))
         z, stage2 = self.stage2.encode_template(self.stage1.downsample(z))
         z, stage3 = self.stage3.encode_template(self.stage2.downsample(z))
-        keys, values = self.stage3.attention.keys_values(z)
         assert stage2 is not None
         assert stage3 is not None
-        return Modulation(stage2, stage3, keys, values)
+        return z, stage2, stage3
 
     def encode_search(
         self, x: Float[Array, "B X X 3"], modulation: Modulation

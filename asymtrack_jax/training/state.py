@@ -73,7 +73,8 @@ def with_layer_scale(params: Any, value: float) -> Any:
 
     def rescale(path: tuple[Any, ...], leaf: Any) -> Any:
         names = [key.key for key in path]
-        is_scale = names[-1] == "gamma" or names[-2:] == ["perception", "scale"]
+        added = (["perception", "scale"], ["modulation", "norm", "scale"])
+        is_scale = names[-1] == "gamma" or any(names[-len(end) :] == end for end in added)
         return jnp.full_like(leaf, value) if is_scale else leaf
 
     return jax.tree_util.tree_map_with_path(rescale, params)

@@ -16,4 +16,5 @@ def test_layer_scales_and_nothing_else_get_the_value(variables: dict):
     assert changed == {
         *(f"{stage}/blocks_{i}/gamma" for stage, count in blocks.items() for i in range(count)),
         *(f"{stage}/perception/scale" for stage in blocks),
+        *(f"{stage}/modulation/norm/scale" for stage in ("stage2", "stage3")),
     }

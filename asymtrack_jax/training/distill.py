@@ -1,0 +1,246 @@
+r"""Teaches a backbone, from nothing, what another tracker's sees, before pairs are learnt.
+
+python -m asymtrack_jax.training.distill --config configs/demo.py \
+    --config.run.teacher=nanotrack_backbone.onnx
+
+A pair teaches four numbers. A teacher's features teach some hundred numbers for every cell of the
+same images, which makes up for ImageNet weights where there are none. The network that a run leaves
+in `WORKDIR/last` has a taught backbone and a fresh head: `config.run.init_from` starts from it.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tqdm
+from flax import struct
+from jaxtyping import Array, Float, UInt8
+
+from asymtrack_jax.compilation import keep_compiled
+from asymtrack_jax.config import Config, ModelConfig, TrainConfig
+from asymtrack_jax.data.augment import Batch
+from asymtrack_jax.data.datasets import open_sources
+from asymtrack_jax.data.pipeline import Batches
+from asymtrack_jax.data.sampler import PairSampler
+from asymtrack_jax.data.threads import MapAhead
+from asymtrack_jax.errors import InputError, run_main
+from asymtrack_jax.models import checkpoint
+from asymtrack_jax.models.asymtrack import AsymTrack, init_variables
+from asymtrack_jax.tracking.crop import normalise
+from asymtrack_jax.training import options
+from asymtrack_jax.training.checkpoints import fingerprint
+from asymtrack_jax.training.metrics import MetricsWriter
+from asymtrack_jax.training.optimizer import make_optimizer
+from asymtrack_jax.training.state import update_ema, with_layer_scale
+
+Images = UInt8[Any, "B Z Z 3"]
+Teacher = Callable[[Images], Float[np.ndarray, "B h w D"]]
+
+_MOMENT_BATCHES = 8  # that tell the mean and deviation of the teacher's channels
+
+
+@struct.dataclass
+class DistillState:
+    """What a step takes and returns.
+
+    Attributes:
+        step: steps taken.
+        params: of the network, and `projection`, from its features to the teacher's.
+        opt_state: the optimiser's.
+        ema_params: moving average of `params`.
+    """
+
+    step: Array
+    params: Any
+    opt_state: optax.OptState
+    ema_params: Any
+
+
+def distill(config: Config, teacher: Teacher, workdir: Path) -> None:
+    """Teaches the template stream the features of a teacher, at stride 16.
+
+    The images are the templates and the quarters of the search crops of training pairs, so that
+    things have the size that they will have in tracking.
+
+    Args:
+        config: of the run; of `config.train` the losses of boxes say nothing here.
+        teacher: makes features of images. Each channel is brought to mean 0 and deviation 1 first.
+        workdir: where metrics and the network `last` go.
+
+    Raises:
+        InputError: data that cannot be used, a teacher whose grid is not the network's, or sizes
+            of crops that do not fit: a search crop must be twice the template's side.
+        OSError: `workdir` cannot be written.
+    """
+    model, train = config.model, config.train
+    if model.search_size != 2 * model.template_size:
+        raise InputError(
+            f"search_size must be twice template_size, got {model.search_size} and "
+            f"{model.template_size}"
+        )
+    sampler = PairSampler(
+        open_sources(config.data.sources, config.data), config.data.shares, config.data.max_gap
+    )
+    batches = Batches(
+        *(sampler, model, train.batch_size, train.num_steps + _MOMENT_BATCHES, config.seed),
+        augmentation=config.data.augmentation,
+        loader=config.data.loader,
+        num_workers=config.data.num_workers,
+        num_threads=config.data.num_threads,
+        max_unreadable=config.data.max_unreadable,
+    )
+
+    def lesson(batch: Batch) -> tuple[Images, Float[np.ndarray, "B h w D"]]:
+        images = images_of(batch)
+        return images, teacher(images)
+
+    lessons = MapAhead(lesson, batches, num_threads=2, ahead=4)
+    with contextlib.closing(batches), contextlib.closing(lessons), MetricsWriter(workdir) as writer:
+        first = np.concatenate([next(lessons)[1] for _ in range(_MOMENT_BATCHES)])
+        check_grid(first, model)
+        moments = first.mean((0, 1, 2)), first.std((0, 1, 2)) + 1e-6
+        variables = init_variables(model, config.seed)
+        params = variables["params"]
+        if train.layer_scale is not None:
+            params = with_layer_scale(params, train.layer_scale)
+        state = create_distill_state(params, train, model.widths[-1], first.shape[-1])
+        step = jax.jit(make_distill_step(model, train), donate_argnums=0)
+        progress = tqdm.trange(1, train.num_steps + 1, unit="step")
+        for number in progress:
+            images, features = next(lessons)
+            state, metrics = step(state, images, (features - moments[0]) / moments[1])
+            if number % config.run.log_steps == 0:
+                values = {name: float(value) for name, value in metrics.items()}
+                writer.scalars(number, values)
+                progress.set_postfix(explained=f"{values['explained']:.3f}")
+            if number % config.run.checkpoint_steps == 0 or number == train.num_steps:
+                params = {**state.ema_params}
+                del params["projection"]
+                about = {"kind": "distilled", "step": number, "run": fingerprint(config)}
+                checkpoint.save(
+                    *(workdir / "last", model, {**variables, "params": params}, about),
+                    overwrite=True,
+                )
+
+
+def images_of(batch: Batch) -> Images:
+    """The templates of pairs, and their search crops in quarters: five times as many images."""
+    B, Z = batch.template.shape[:2]
+    quarters = batch.search.reshape(B, 2, Z, 2, Z, 3).swapaxes(2, 3).reshape(4 * B, Z, Z, 3)
+    return np.concatenate([batch.template, quarters])
+
+
+def check_grid(features: Float[np.ndarray, "B h w D"], model: ModelConfig) -> None:
+    """Raises `InputError` unless the teacher's cells are the network's."""
+    cells = model.template_size // 16
+    if features.shape[1:3] != (cells, cells):
+        raise InputError(
+            f"the teacher makes {features.shape[1]} x {features.shape[2]} features of images of "
+            f"{model.template_size} pixels; {cells} x {cells} were expected, at stride 16"
+        )
+
+
+def create_distill_state(
+    params: Any, train: TrainConfig, width: int, num_channels: int
+) -> DistillState:
+    """State before the first step.
+
+    Args:
+        params: of the network.
+        train: says how it learns.
+        width: channels of the network's features.
+        num_channels: of the teacher's.
+    """
+    kernel = jax.random.normal(jax.random.key(0), (width, num_channels)) / math.sqrt(width)
+    params = {**params, "projection": {"kernel": kernel, "bias": jnp.zeros(num_channels)}}
+    return DistillState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=make_optimizer(train).init(params),
+        ema_params=jax.tree.map(jnp.array, params),
+    )
+
+
+def make_distill_step(
+    model: ModelConfig, train: TrainConfig
+) -> Callable[[DistillState, Images, Array], tuple[DistillState, dict[str, Array]]]:
+    """The step, for the caller to jit: (state, images, wanted features) to (state, metrics).
+
+    `explained` is the share of the features' variance that the network accounts for.
+    """
+    network, optimizer = AsymTrack(model), make_optimizer(train)
+
+    def loss(params: Any, images: Images, wanted: Float[Array, "B h w D"]) -> Array:
+        features = network.apply({"params": params}, normalise(images), method="template_features")
+        projection = nn.Dense(wanted.shape[-1])
+        found = projection.apply({"params": params["projection"]}, features)
+        return jnp.square(found - wanted).mean()
+
+    def step(
+        state: DistillState, images: Images, wanted: Float[Array, "B h w D"]
+    ) -> tuple[DistillState, dict[str, Array]]:
+        error, grads = jax.value_and_grad(loss)(state.params, images, wanted)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema_params = update_ema(state.ema_params, params, train.ema_decay, state.step)
+        metrics = {"loss": error, "explained": 1 - error, "grad_norm": optax.tree.norm(grads)}
+        return DistillState(state.step + 1, params, opt_state, ema_params), metrics
+
+    return step
+
+
+def onnx_teacher(path: Path) -> Teacher:
+    """The backbone of NanoTrack, or one like it: an ONNX model of BGR pixels, 0 to 255, NCHW.
+
+    Needs the extra `onnx`.
+
+    Raises:
+        InputError: the file is missing, or no such model.
+    """
+    import onnx
+    import onnxruntime
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(path)
+    except (OSError, DecodeError) as error:
+        raise InputError(f"config.run.teacher: {path} is not an ONNX model: {error}") from error
+    if len(model.graph.output) != 1:
+        raise InputError(
+            f"config.run.teacher: {path} has {len(model.graph.output)} outputs, 1 was expected"
+        )
+    # Published with sizes of its own, though it takes any size, if one image at a time.
+    name = model.graph.input[0].name
+    for value in (model.graph.input[0], model.graph.output[0]):
+        for axis in (2, 3):
+            value.type.tensor_type.shape.dim[axis].dim_param = f"{value.name}_{axis}"
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), settings)
+
+    def teach(images: Images) -> Float[np.ndarray, "B h w D"]:
+        pixels = np.ascontiguousarray(images[..., ::-1].transpose(0, 3, 1, 2), np.float32)
+        features = [session.run(None, {name: image[None]})[0] for image in pixels]
+        return np.concatenate(features).transpose(0, 2, 3, 1)
+
+    return teach
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Teaches as the command line says."""
+    chosen = options.parse(arguments, __doc__)
+    if chosen.config.run.teacher is None:
+        raise InputError("no teacher: give --config.run.teacher, an ONNX file")
+    distill(chosen.config, onnx_teacher(chosen.config.run.teacher), chosen.workdir)
+
+
+if __name__ == "__main__":
+    keep_compiled()
+    run_main(main)
