@@ -127,6 +127,10 @@ class TrainConfig:
         learning_rate: of AdamW.
         backbone_multiplier: learning rate of the backbone over that of neck and head; AsymTrack-S
             has 1.
+        coupling_multiplier: the same for template modulation and attention, which couple the
+            streams; None is `backbone_multiplier`.
+        frozen_stages: so many first stages of the backbone, and the patch embedding, keep their
+            weights, which costs less than learning them.
         weight_decay: of AdamW, decoupled, of every parameter.
         clip_norm: longest gradient of all parameters together; longer ones are shortened to it.
         warmup_steps: in which the learning rates grow from nothing, linearly.
@@ -151,6 +155,8 @@ class TrainConfig:
     corner_weight: float = 0.0
     learning_rate: float = 4e-4
     backbone_multiplier: float = 0.1
+    coupling_multiplier: float | None = None
+    frozen_stages: Literal[0, 1] = 0
     weight_decay: float = 1e-4
     clip_norm: float = 0.1
     warmup_steps: int = 0

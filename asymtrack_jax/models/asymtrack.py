@@ -27,14 +27,16 @@ class AsymTrack(nn.Module):
     Attributes:
         config: sizes of the network.
         fused: the form for tracking, whose variables `models.fuse` makes of the training form's.
+        frozen_stages: 1 if no gradient is wanted of the patch embedding and stage 1, else 0.
     """
 
     config: ModelConfig
     fused: bool = False
+    frozen_stages: int = 0
 
     def setup(self):
         """Builds the layers, which both streams share."""
-        self.backbone = Backbone(self.config, self.fused)
+        self.backbone = Backbone(self.config, self.fused, self.frozen_stages)
         self.neck = nn.Dense(self.config.feature_dim)
         self.head = CornerHead(self.fused)
 

@@ -1,5 +1,6 @@
 """The optimiser (paper, section 4.1): AdamW, slower for the backbone, and PyTorch's constants."""
 
+import functools
 from collections.abc import Hashable
 from typing import Any
 
@@ -34,31 +35,42 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformationExtraArgs
     """
     schedule = learning_rate_schedule(config)
 
-    def backbone_schedule(count: Any) -> Any:
-        return config.backbone_multiplier * schedule(count)
+    coupling = config.coupling_multiplier
+    multipliers = {
+        "backbone": config.backbone_multiplier,
+        "coupling": config.backbone_multiplier if coupling is None else coupling,
+        "head": 1.0,
+    }
+
+    def adamw(multiplier: float) -> optax.GradientTransformation:
+        return optax.adamw(
+            lambda count: multiplier * schedule(count), weight_decay=config.weight_decay
+        )
 
     groups: dict[Hashable, optax.GradientTransformation] = {
-        "backbone": optax.adamw(backbone_schedule, weight_decay=config.weight_decay),
-        "head": optax.adamw(schedule, weight_decay=config.weight_decay),
-        "frozen": optax.set_to_zero(),
+        name: adamw(multiplier) for name, multiplier in multipliers.items()
     }
+    groups["frozen"] = optax.set_to_zero()
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
-        optax.partition(groups, parameter_groups),
+        optax.partition(groups, functools.partial(parameter_groups, config.frozen_stages)),
     )
 
 
-def parameter_groups(params: Any) -> Any:
-    """The group of each parameter: `backbone`, `head` (with the neck) or `frozen`.
+def parameter_groups(frozen_stages: int, params: Any) -> Any:
+    """The group of each parameter: `backbone`, `coupling`, `head` (with the neck) or `frozen`.
 
     The gradient is stopped behind `template_assignment`. PyTorch leaves parameters without a
     gradient alone; here they are frozen, or they would still decay.
     """
+    frozen = ("patch_embed", "stage1")[: 2 * frozen_stages]
 
     def group(path: tuple[Any, ...], _: Any) -> str:
         names = [key.key for key in path]
-        if "template_assignment" in names:
+        if "template_assignment" in names or (names[0] == "backbone" and names[1] in frozen):
             return "frozen"
-        return "backbone" if names[0] == "backbone" else "head"
+        if names[0] != "backbone":
+            return "head"
+        return "coupling" if "modulation" in names or "attention" in names else "backbone"
 
     return jax.tree_util.tree_map_with_path(group, params)

@@ -34,7 +34,7 @@ def make_train_step(model_config: ModelConfig, config: TrainConfig) -> TrainStep
     The step raises `InputError`, when it is traced, for a batch that `micro_batches` does not
     divide.
     """
-    network = AsymTrack(model_config)
+    network = AsymTrack(model_config, frozen_stages=config.frozen_stages)
     optimizer = make_optimizer(config)
     schedule = learning_rate_schedule(config)
 

@@ -75,6 +75,19 @@ def test_the_template_assignment_alone_gets_no_gradient():
     assert still == {"template_assignment"}
 
 
+def test_frozen_stages_alone_get_no_gradient(variables, pair):
+    network = AsymTrack(CONFIG, frozen_stages=1)
+
+    @jax.jit
+    @jax.grad
+    def gradient(variables):
+        return network.apply(variables, *pair).boxes.sum()
+
+    backbone = gradient(variables)["params"]["backbone"]
+    still = {name for name, part in backbone.items() if not any(map(np.any, jax.tree.leaves(part)))}
+    assert still == {"patch_embed", "stage1"}
+
+
 @pytest.mark.parametrize(
     ("variant", "training", "fused"),
     [("tiny", 3.626, 3.239), ("small", 3.936, 3.549), ("base", 3.936, 3.549)],

@@ -121,3 +121,21 @@ def test_warm_up_does_not_put_off_the_step():
     schedule = learning_rate_schedule(config)
     np.testing.assert_allclose(np.array([schedule(n) for n in (2, 3, 5)]), 0.01, rtol=1e-6)
     np.testing.assert_allclose(schedule(6), 0.001, rtol=1e-6)
+
+
+def test_groups_go_at_their_own_pace():
+    names = ("patch_embed", "stage1", "stage2", "attention")
+    params = {
+        "backbone": {name: {"bias": jnp.ones(1)} for name in names},
+        "head": {"bias": jnp.ones(1)},
+    }
+    config = dataclasses.replace(
+        CONFIG, weight_decay=0.0, backbone_multiplier=0.1, coupling_multiplier=0.5, frozen_stages=1
+    )
+    optimizer = make_optimizer(config)
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    moved = {jax.tree_util.keystr(p): float(u[0]) for p, u in jax.tree.leaves_with_path(updates)}
+    expected = {"patch_embed": 0, "stage1": 0, "stage2": -0.001, "attention": -0.005}
+    for name, value in expected.items():
+        assert moved[f"['backbone']['{name}']['bias']"] == pytest.approx(value, rel=1e-4)
+    assert moved["['head']['bias']"] == pytest.approx(-0.01, rel=1e-4)
