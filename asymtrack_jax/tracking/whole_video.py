@@ -22,7 +22,7 @@ from asymtrack_jax.models.efficientmod import Modulation
 from asymtrack_jax.tracking.crop import map_back
 from asymtrack_jax.tracking.device_crop import crop_squares
 from asymtrack_jax.tracking.model import Model
-from asymtrack_jax.tracking.tracker import check_init_bboxes
+from asymtrack_jax.tracking.tracker import as_bboxes, check_init_bboxes
 
 
 class Track(NamedTuple):
@@ -132,7 +132,7 @@ class VideoTracker:
             InputError: another shape or type, or a box that `tracker.start` would refuse; an
                 earlier target is then followed on.
         """
-        bboxes = np.array(init_bbox, np.float64)
+        bboxes = as_bboxes(init_bbox)
         single = bboxes.ndim == 1
         _check(frame, "[H, W, 3]" if single else "[V, H, W, 3]")
         if bboxes.shape != (*frame.shape[:-3], 4):

@@ -1,5 +1,6 @@
 """Whole videos on the device against one frame at a time from the host."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -54,21 +55,29 @@ def one_at_a_time(model: Any, clip: np.ndarray, bbox: np.ndarray) -> tuple[np.nd
     return np.stack(found), np.array(scores)
 
 
-def close(ours, theirs, pixels: float = 1e-9) -> None:
+def close(ours, theirs, pixels: float = 1e-5) -> None:
     (found, scores), (expected, expected_scores) = ours, theirs
     np.testing.assert_allclose(found, expected, rtol=0, atol=pixels)
-    np.testing.assert_allclose(scores, expected_scores, rtol=1e-3 if pixels > 1e-6 else 1e-6)
+    np.testing.assert_allclose(scores, expected_scores, rtol=1e-5)
 
 
-def test_videos_are_what_the_tracker_makes_of_each(model, clips, bboxes):
+def test_boxes_are_the_trackers(model, clips, bboxes):
+    """Nothing but the last bits of float64: rounding adds up over the frames of a video."""
     tracker = VideoTracker(model, chunk=4)
+    tracker.init(clips[0, 0], bboxes[0])
+    found, scores = tracker.update(clips[0, 1:])
+    assert (found.shape, found.dtype, scores.shape) == ((T, 4), np.float64, (T,))
+    close((found, scores), one_at_a_time(model, clips[0], bboxes[0]), pixels=1e-9)
+    assert np.ptp(found, axis=0).max() > 1  # it moved
+
+
+def test_videos_at_once_are_what_each_is_alone(clips, bboxes):
+    tracker = VideoTracker(Stub(), chunk=4)
     tracker.init(clips[:, 0], bboxes)
     found, scores = tracker.update(clips[:, 1:])
-    assert (found.shape, found.dtype, scores.shape) == ((2, T, 4), np.float64, (2, T))
+    assert (found.shape, scores.shape) == ((2, T, 4), (2, T))
     for video, (clip, bbox) in enumerate(zip(clips, bboxes, strict=True)):
-        # The network rounds two videos otherwise than one.
-        close((found[video], scores[video]), one_at_a_time(model, clip, bbox), pixels=1e-2)
-    assert np.ptp(found, axis=1).max() > 1  # they moved
+        close((found[video], scores[video]), one_at_a_time(Stub(), clip, bbox))
 
 
 @pytest.mark.parametrize("chunk", [1, 4, T, 16])
@@ -85,19 +94,28 @@ def test_chunks_change_nothing(clips, bboxes, chunk, put):
     np.testing.assert_array_equal(tracker.update(put(clip[1:]))[0], found)
 
 
-def test_another_video_of_the_size_compiles_nothing(clips, bboxes):
-    compiled = []
+@pytest.fixture
+def events() -> Iterator[list[str]]:
+    """What jax tells of its doings: compiling, among others."""
+    told: list[str] = []
+
+    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        told.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield told
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_another_video_of_the_size_compiles_nothing(clips, bboxes, events):
     tracker = VideoTracker(Stub(), 4)
     for index, length in ((0, T), (1, 7), (1, 4)):
         tracker.init(clips[index, 0], bboxes[index])
         tracker.update(clips[index, 1 : 1 + length])
-        if index == 0:
-            jax.monitoring.register_event_duration_secs_listener(
-                lambda event, *_, **__: compiled.append(event)
-            )
-    assert not [event for event in compiled if "compile" in event]
+        assert any("compile" in event for event in events) == (index == 0)
+        events.clear()
     tracker.init(clips[0, 0, :90], bboxes[0])
-    assert [event for event in compiled if "compile" in event]
+    assert any("compile" in event for event in events)
 
 
 @pytest.mark.parametrize("many", [False, True])
@@ -114,7 +132,8 @@ def test_what_is_not_finite_is_told_and_changes_nothing(clips, bboxes, many):
         tracker.update(bad[after])
     found, _ = tracker.update(good[after])
     video = found[1] if many else found
-    np.testing.assert_allclose(video, one_at_a_time(Stub(), clips[1], bboxes[1])[0][2:9], atol=1e-6)
+    expected, _ = one_at_a_time(Stub(), clips[1], bboxes[1])
+    np.testing.assert_allclose(video, expected[2:9], rtol=0, atol=1e-5)
 
 
 def test_bad_input_is_refused(clips, bboxes):
@@ -131,6 +150,7 @@ def test_bad_input_is_refused(clips, bboxes):
         (None, bboxes[0], "NoneType"),
         (clips[:, 0], bboxes[:1], r"shapes \(1, 4\) and \(2, 96, 128, 3\)"),
         (clips[0, 0], bboxes[0, :3], r"shapes \(3,\)"),
+        (clips[0, 0], "a box", "four numbers"),
         (clips[0, 0], [200, 0, 10, 10], "outside the frame"),
     ):
         with pytest.raises(InputError, match=message):
