@@ -98,7 +98,7 @@ class VideoTracker:
     frames that follow. Boxes are `Tracker`'s.
 
     It compiles once a frame size and number of videos, so keep it for the next video. Frames on the
-    device in other numbers than `chunk` are cut by a small program that compiles once a number.
+    device in other numbers than `chunk` are cut by small programs that compile once a number.
     """
 
     def __init__(self, model: Model, chunk: int = 16):
@@ -197,13 +197,18 @@ class VideoTracker:
 
 def _cut(frames: UInt8[Any, "V T H W 3"], first: int, count: int) -> UInt8[Any, "V count H W 3"]:
     """Frames from `first` on; where there are no more, the last one again."""
-    T = frames.shape[1]
+    T, on_host = frames.shape[1], isinstance(frames, np.ndarray)
     if count == T:
         return frames
-    if isinstance(frames, np.ndarray) and first + count <= T:
-        return frames[:, first : first + count]
+    if first + count <= T:
+        return frames[:, first : first + count] if on_host else _slice(frames, first, count)
     indices = np.minimum(np.arange(first, first + count), T - 1)
-    return frames[:, indices] if isinstance(frames, np.ndarray) else _take(frames, indices)
+    return frames[:, indices] if on_host else _take(frames, indices)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _slice(frames: UInt8[Array, "V T H W 3"], first: int, count: int) -> Array:
+    return jax.lax.dynamic_slice_in_dim(frames, first, count, axis=1)
 
 
 @jax.jit
