@@ -41,12 +41,12 @@ def squares(bboxes: np.ndarray, factor: float) -> np.ndarray:
 def compare_crops(model: Model) -> Callable[[np.ndarray, np.ndarray], int]:
     """Grey levels, at most, between the crops of host and device around a box in a frame."""
     c = model.config
-    device_crop = jax.jit(lambda f, b: crop_squares(f, b, c.search_factor, c.search_size)[0])
+    device_crop = jax.jit(lambda *of: crop_squares(*of, c.search_factor, c.search_size)[0])  # pyright: ignore[reportCallIssue]
 
     def compare(frame: np.ndarray, bbox: np.ndarray) -> int:
         theirs, _ = crop_square(frame, bbox, c.search_factor, c.search_size)
         with jax.enable_x64(True):
-            ours = device_crop(frame[None], bbox[None])[0]
+            ours = device_crop(frame[None, None], 0, bbox[None])[0]
         return int(np.abs(np.asarray(ours, int) - theirs).max())
 
     return compare

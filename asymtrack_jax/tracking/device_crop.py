@@ -10,16 +10,21 @@ _ONE = 2048  # OpenCV interpolates uint8 images with weights of 11 bits
 
 
 def crop_squares(
-    frames: UInt8[Array, "B H W 3"], bboxes: Float[Array, "B 4"], factor: float, size: int
-) -> tuple[UInt8[Array, "B size size 3"], Float[Array, " B"]]:
-    """Cuts a square around the target in each of B frames.
+    videos: UInt8[Array, "V T H W 3"],
+    index: Int[Array, ""] | int,
+    bboxes: Float[Array, "V 4"],
+    factor: float,
+    size: int,
+) -> tuple[UInt8[Array, "V size size 3"], Float[Array, " V"]]:
+    """Cuts a square around the target in one frame of each of V videos.
 
     Bit for bit what `data.crop.crop_square` gives for float64 boxes, which jax keeps only within
     `jax.enable_x64(True)`. A float32 box is exact to some 0.0001 pixels, and one that falls so
     close to where a square's corner or side is rounded moves it by a pixel.
 
     Args:
-        frames: RGB.
+        videos: RGB.
+        index: of the frame, which is not copied.
         bboxes: the targets, xywh in the frames' pixels; w and h are positive.
         factor: side of a square over `sqrt(w * h)`.
         size: side of the result, pixels.
@@ -28,20 +33,24 @@ def crop_squares(
         The crops and their scales, crop pixels per frame pixel.
     """
     crop = functools.partial(_crop_square, factor=factor, size=size)
-    return jax.vmap(crop)(frames, bboxes)
+    return jax.vmap(crop, (0, None, 0))(videos, index, bboxes)
 
 
 def _crop_square(
-    frame: UInt8[Array, "H W 3"], bbox: Float[Array, "4"], factor: float, size: int
+    video: UInt8[Array, "T H W 3"],
+    index: Int[Array, ""] | int,
+    bbox: Float[Array, "4"],
+    factor: float,
+    size: int,
 ) -> tuple[UInt8[Array, "size size 3"], Float[Array, ""]]:
     left, top, side = square(bbox, factor)
-    rows, row_weights = _taps(top, side, frame.shape[0], size)
-    columns, column_weights = _taps(left, side, frame.shape[1], size)
+    rows, row_weights = _taps(top, side, video.shape[1], size)
+    columns, column_weights = _taps(left, side, video.shape[2], size)
     sampled = []
     for row, row_weight in zip(rows, row_weights, strict=True):
         across = jnp.zeros((size, size, 3), jnp.int32)
         for column, column_weight in zip(columns, column_weights, strict=True):
-            pixels = frame.at[row[:, None], column].get(mode="promise_in_bounds")
+            pixels = video.at[index, row[:, None], column].get(mode="promise_in_bounds")
             across += column_weight[:, None] * pixels.astype(jnp.int32)
         sampled.append((row_weight[:, None, None] * (across >> 4)) >> 16)
     return ((sampled[0] + sampled[1] + 2) >> 2).astype(jnp.uint8), size / side.astype(bbox.dtype)

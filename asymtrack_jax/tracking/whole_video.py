@@ -46,7 +46,7 @@ def encode_templates(
 ) -> Modulation:
     """What tracking needs of the first frames and the targets' boxes in them (xywh, pixels)."""
     c = model.config
-    templates, _ = crop_squares(frames, bboxes, c.template_factor, c.template_size)
+    templates, _ = crop_squares(frames[:, None], 0, bboxes, c.template_factor, c.template_size)
     with jax.enable_x64(False):
         return model.init_template(templates)
 
@@ -73,8 +73,7 @@ def track_frames(
     T, H, W = frames.shape[1:4]
 
     def step(bboxes: Array, index: Array) -> tuple[Array, tuple[Array, Array, Array]]:
-        frame = jax.lax.dynamic_index_in_dim(frames, index, axis=1, keepdims=False)
-        searches, scales = crop_squares(frame, bboxes, c.search_factor, c.search_size)
+        searches, scales = crop_squares(frames, index, bboxes, c.search_factor, c.search_size)
         with jax.enable_x64(False):
             prediction = model.step(modulation, searches)
         boxes = prediction.boxes.astype(bboxes.dtype)
