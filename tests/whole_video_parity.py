@@ -74,7 +74,8 @@ def main() -> None:
     host, device = Tracker(model), VideoTracker(model, options.chunk)
     for sequence in read_sequences(options.data_dir):
         frames = np.stack([sequence.frames[i] for i in range(len(sequence.frames))])
-        first, rest = jax.device_put((frames[0], frames[1:]))
+        chunks = np.split(frames[1:], range(options.chunk, len(frames) - 1, options.chunk))
+        first, rest = jax.device_put((frames[0], chunks))
 
         def follow_on_host(frames=frames, bbox=sequence.boxes[0]) -> np.ndarray:
             host.init(frames[0], bbox)
@@ -82,7 +83,7 @@ def main() -> None:
 
         def follow_on_device(first=first, rest=rest, bbox=sequence.boxes[0]) -> np.ndarray:
             device.init(first, bbox)
-            return device.update(rest)[0]
+            return np.concatenate([device.update(part)[0] for part in rest])
 
         on_host, on_device = follow_on_host(), follow_on_device()
         factor = model.config.search_factor
