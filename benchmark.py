@@ -3,16 +3,17 @@
 python benchmark.py --config configs/tiny.py --batch-sizes 1,8
 python benchmark.py --compare onnxruntime,torch,torch.compile --compare-python PATH
 
-Measures init_template, step (the network alone) and tracking (crops on the host, step, boxes back
-in the frame) in rounds in which everybody takes turns; compiling and start-up apart. The output
-folder gets benchmark.json and benchmark.png. A quiet machine tells most.
+Measures init_template, step (the network alone), tracking (crops on the host, step, boxes back in
+the frame) and, if asked to, video (many frames of as many videos in one program on the device) in
+rounds in which everybody takes turns; compiling and start-up apart. The output folder gets
+benchmark.json and benchmark.png. A quiet machine tells most; docs/gpu.md says what to run on a GPU.
 """
 
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from asymtrack_jax.benchmark.cell import PRECISIONS
+from asymtrack_jax.benchmark.cell import FUNCTIONS, PRECISIONS
 from asymtrack_jax.benchmark.command import RIVALS, Options, benchmark
 from asymtrack_jax.errors import run_main
 
@@ -37,6 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add(
         "precision",
         f"some of {','.join(PRECISIONS)}; default: default",
+        type=commas(str),
+        metavar="NAME,NAME",
+    )
+    add(
+        "functions",
+        f"some of {','.join(FUNCTIONS)}; default: all but video",
         type=commas(str),
         metavar="NAME,NAME",
     )

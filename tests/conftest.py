@@ -9,7 +9,7 @@ import jaxtyping
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 
 # All but what checks its input itself, and so must be given bad ones.
-CHECKED = ("boxes", "models", "data", "evaluation", "tracking.crop")
+CHECKED = ("boxes", "models", "data", "evaluation", "tracking.crop", "tracking.device_crop")
 jaxtyping.install_import_hook([f"asymtrack_jax.{name}" for name in CHECKED], "beartype.beartype")
 
 import jax  # noqa: E402

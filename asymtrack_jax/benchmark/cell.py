@@ -7,12 +7,14 @@ it needs numpy and safetensors alone.
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 PRECISIONS = ("default", "highest", "bfloat16")
+FUNCTIONS = ("init_template", "step", "tracking", "video")
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -26,6 +28,7 @@ class Cell:
         model: fields of the network's `ModelConfig`.
         batch_size: images a call.
         precision: of matrix products, as jax names them; `bfloat16` computes all in it.
+        functions: some of `FUNCTIONS`, to time.
     """
 
     network: Path
@@ -33,6 +36,7 @@ class Cell:
     model: dict[str, Any]
     batch_size: int
     precision: str
+    functions: Sequence[str] = FUNCTIONS
 
     def write(self) -> None:
         """Writes what `read` needs, and random images of the network's sizes."""

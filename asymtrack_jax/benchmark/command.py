@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from asymtrack_jax.benchmark import report
-from asymtrack_jax.benchmark.cell import PRECISIONS, THREADS, Cell
+from asymtrack_jax.benchmark.cell import FUNCTIONS, PRECISIONS, THREADS, Cell
 from asymtrack_jax.benchmark.timing import summarise, take_turns
 from asymtrack_jax.config import ModelConfig
 from asymtrack_jax.errors import InputError
@@ -35,6 +35,7 @@ class Options:
     config: Sequence[Path] = (Path("configs/tiny.py"),)
     batch_sizes: Sequence[int] = (1,)
     precision: Sequence[str] = ("default",)
+    functions: Sequence[str] = ("init_template", "step", "tracking")
     rounds: int = 20
     compare: Sequence[str] = ()
     compare_python: str = sys.executable
@@ -66,14 +67,19 @@ def benchmark(options: Options) -> dict[str, Any]:
             network.mkdir()
             _run([sys.executable, "-m", "asymtrack_jax.benchmark.network", str(path), str(network)])
             result["start_up"][name] = start_up(network)
+            cells: list[tuple[Cell, dict[str, Any]]] = []
             for precision in options.precision:
                 for batch_size in options.batch_sizes:
                     label = {"config": name, "precision": precision, "batch_size": batch_size}
                     cell_folder = network / f"{precision}_{batch_size}"
                     fields = dataclasses.asdict(model)
-                    cell = Cell(network, cell_folder, fields, batch_size, precision)
+                    cell = Cell(
+                        network, cell_folder, fields, batch_size, precision, options.functions
+                    )
                     cell.write()
                     measure(cell, label, model, options, result)
+                    cells.append((cell, label))
+            result["checks"] += precisions(cells)
     print(report.table(result))
     report.write(result, options.output)
     print(f"\nwrote {options.output}/benchmark.json and benchmark.png")
@@ -86,6 +92,7 @@ def check(options: Options) -> None:
         raise InputError("--batch-sizes and --rounds must be numbers of at least 1")
     for name, given, known in (
         ("--precision", options.precision, PRECISIONS),
+        ("--functions", options.functions, FUNCTIONS),
         ("--compare", options.compare, RIVALS),
     ):
         if unknown := [value for value in given if value not in known]:
@@ -112,7 +119,7 @@ def measure(
             except MissingError as missing:
                 result["notes"].append(f"{rival} is left out: {missing}")
                 continue
-            difference = _difference(cell, rival)
+            difference = _difference(cell.folder / "jax.npz", cell.folder / f"{rival}.npz")
             result["checks"].append({**label, "runtime": rival, **difference})
             described = ", ".join(f"{name} differ by {d:.1e}" for name, d in difference.items())
             print(f"{_title(label)}: {rival}'s {described} from ours", file=sys.stderr)
@@ -157,7 +164,7 @@ def rows(
             measured["first_call_s"] = cold[function]["first_call_s"]
             measured["trace_s"] = cold[function]["trace_s"]
             measured["compile_s"] = cold[function]["compile_s"]
-        count = 1 if function == "matmul" else label["batch_size"]
+        count = 1 if function == "matmul" else label["batch_size"] * measured.pop("frames", 1)
         row = {**label, "runtime": name, "function": function, "latency_ms": latency}
         row |= {"frames_per_s": 1e3 * count / latency["median"], **measured, **memory[name]}
         if "operations" in measured:
@@ -167,6 +174,21 @@ def rows(
             row["times_ours"] = latency["median"] / latencies["jax", function]["median"]
         found.append(row)
     return found
+
+
+def precisions(cells: Sequence[tuple[Cell, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """How far our own results are from those of precision `highest`, if that was measured too.
+
+    Args:
+        cells: of one network, with what names them.
+    """
+    highest = {cell.batch_size: cell.folder for cell, _ in cells if cell.precision == "highest"}
+    return [
+        {**label, "runtime": "precision highest", **_difference(cell.folder / "jax.npz", exact)}
+        for cell, label in cells
+        if cell.precision != "highest" and cell.batch_size in highest
+        for exact in [highest[cell.batch_size] / "jax.npz"]
+    ]
 
 
 def start_up(network: Path) -> dict[str, float]:
@@ -283,8 +305,8 @@ def _environment(settings: dict[str, str]) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **settings}
 
 
-def _difference(cell: Cell, rival: str) -> dict[str, float]:
-    with np.load(cell.folder / "jax.npz") as ours, np.load(cell.folder / f"{rival}.npz") as theirs:
+def _difference(one: Path, other: Path) -> dict[str, float]:
+    with np.load(one) as ours, np.load(other) as theirs:
         return {name: float(np.abs(ours[name] - theirs[name]).max()) for name in ours}
 
 

@@ -1,8 +1,9 @@
 """This package as a contestant: the network, and tracking from end to end."""
 
+import functools
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asymtrack_jax.benchmark.cell import THREADS, Cell
+from asymtrack_jax.benchmark.cell import FUNCTIONS, THREADS, Cell
 from asymtrack_jax.benchmark.contest import Entry, first_call
 from asymtrack_jax.compilation import keep_compiled
 from asymtrack_jax.config import ModelConfig, model_config_from_dict
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.asymtrack import AsymTrack
+from asymtrack_jax.models.efficientmod import Modulation
 from asymtrack_jax.models.fuse import fuse
 from asymtrack_jax.models.head import Prediction, decode
 from asymtrack_jax.tracking.crop import normalise
 from asymtrack_jax.tracking.model import Model
 from asymtrack_jax.tracking.tracker import advance, start
+from asymtrack_jax.tracking.whole_video import track_frames
 
-FRAMES = {"tracking 720p": (720, 1280), "tracking 480p": (480, 854)}
+SIZES = {"720p": (720, 1280), "480p": (480, 854)}
 TARGET = 6  # a frame is as many times as high as the target in it
+CHUNK = 16  # frames that a program of `video` follows through
 
 
 class BFloat16Model(Model):
@@ -58,35 +62,49 @@ def enter(cell: Cell) -> Entry:
     variables = fuse(checkpoint.read(cell.network / "checkpoint").variables)
     half = cell.precision == "bfloat16"
     model = BFloat16Model(config, variables) if half else Model(config, variables)
-    return enter_model(model, *cell.images(), dtype=jnp.bfloat16 if half else jnp.float32)
+    dtype = jnp.bfloat16 if half else jnp.float32
+    return enter_model(model, *cell.images(), dtype=dtype, functions=cell.functions)
 
 
 def enter_model(
-    model: Model, template: np.ndarray, search: np.ndarray, dtype: Any = jnp.float32
+    model: Model,
+    template: np.ndarray,
+    search: np.ndarray,
+    dtype: Any = jnp.float32,
+    functions: Sequence[str] = FUNCTIONS,
 ) -> Entry:
-    """A model, the images it is to see, and the type of numbers that its matrix products are of."""
+    """Gets a model ready.
+
+    Args:
+        model: what is timed.
+        template: images that it is to see, [B, Z, Z, 3].
+        search: the same, [B, X, X, 3].
+        dtype: of the numbers that its matrix products are of.
+        functions: some of `cell.FUNCTIONS`; the last two are made only on demand.
+    """
     template, search = jax.device_put((template, search))
     init_template: Any = model._init_template  # what the methods call, to ask the compiler
     step: Any = model._step
     modulation, init_measured = _compile(init_template, model.init_template, template)
     prediction, step_measured = _compile(step, model.step, modulation, search)
-    calls = {
+    measured = {"init_template": init_measured, "step": step_measured}
+    calls: dict[str, Callable[[], Any]] = {
         "init_template": lambda: jax.block_until_ready(model.init_template(template)),
         "step": lambda: jax.block_until_ready(model.step(modulation, search)),
     }
-    for name, (height, width) in FRAMES.items():
-        calls[name] = _tracking(model, height, width, search.shape[0])
-    matmul, matmul_measured = _matmul(dtype)
-    calls["matmul"] = matmul
+    for name, size in SIZES.items():
+        if "tracking" in functions:
+            calls[f"tracking {name}"] = _tracking(model, *size, search.shape[0])
+        if "video" in functions:
+            video = f"video {name}, {CHUNK} frames"
+            calls[video], measured[video] = _video(model, *size, modulation)
+            measured[video]["operations"] = CHUNK * step_measured["operations"]
+    calls["matmul"], measured["matmul"] = _matmul(dtype)
     return Entry(
         calls=calls,
         outputs={"boxes": np.asarray(prediction.boxes), "scores": np.asarray(prediction.scores)},
         facts=_facts(),
-        measured={
-            "init_template": init_measured,
-            "step": step_measured,
-            "matmul": matmul_measured,
-        },
+        measured=measured,
         device_memory=_device_memory,
     )
 
@@ -109,16 +127,39 @@ def _compile(jitted: Any, method: Callable, *arguments: Any) -> tuple[Any, dict[
     }
 
 
+def _boxes(height: int, width: int, count: int) -> np.ndarray:
+    """Targets that all fit into a frame, xywh."""
+    corner = np.linspace([0.2 * width, 0.2 * height], [0.6 * width, 0.6 * height], count)
+    return np.concat([corner, np.full((count, 2), height / TARGET)], axis=1)
+
+
 def _tracking(model: Model, height: int, width: int, targets: int) -> Callable[[], Any]:
     """One frame of tracking: crops on the host, step, and the boxes back in the frame.
 
     Each call starts from the same boxes, so that each crop is of the same size.
     """
     frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    side = height / TARGET
-    corner = np.linspace([0.2 * width, 0.2 * height], [0.6 * width, 0.6 * height], targets)
-    state = start(model, frame, np.concat([corner, np.full((targets, 2), side)], axis=1))
+    state = start(model, frame, _boxes(height, width, targets))
     return lambda: advance(model, state, frame)  # its boxes are on the host: it has waited
+
+
+def _video(
+    model: Model, height: int, width: int, modulation: Modulation
+) -> tuple[Callable[[], Any], dict[str, float]]:
+    """Many frames of a video a target in one program; frames are on the device before."""
+    videos = modulation.keys.shape[0]
+    frames = np.random.default_rng(0).integers(0, 256, (1, CHUNK, height, width, 3), np.uint8)
+    frames = jnp.repeat(jax.device_put(frames), videos, axis=0)
+    arguments = modulation, frames, _boxes(height, width, videos), CHUNK
+    track: Any = jax.jit(functools.partial(track_frames, model))
+
+    def call() -> Any:
+        with jax.enable_x64(True):
+            return jax.device_get(track(*arguments))
+
+    with jax.enable_x64(True):
+        _, measured = _compile(track, track, *arguments)
+    return call, {**measured, "frames": CHUNK}
 
 
 def _matmul(dtype: Any) -> tuple[Callable[[], Any], dict[str, float]]:
@@ -136,6 +177,7 @@ def _facts() -> dict[str, Any]:
     return {
         "platform": device.platform,
         "device": _processor() if device.platform == "cpu" else device.device_kind,
+        "client": device.client.platform_version.splitlines()[0],
         "threads": THREADS,
         "python": platform.python_version(),
         **{name: version(name) for name in libraries},

@@ -17,15 +17,20 @@ def enter(cell: Cell) -> Entry:
     """
     gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     device = "cuda" if gpu else "cpu"
+    if gpu and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # CUDA's libraries, where pip has put them
 
     def session(path: Path) -> Any:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = THREADS
         cuda = ("CUDAExecutionProvider", {"use_tf32": int(cell.precision != "highest")})
         providers: list = [cuda] if gpu else []
-        return onnxruntime.InferenceSession(
+        opened = onnxruntime.InferenceSession(
             str(path), options, providers=[*providers, "CPUExecutionProvider"]
         )
+        if gpu and "CUDAExecutionProvider" not in opened.get_providers():
+            raise RuntimeError("its CUDA provider does not start, and it would run on the CPU")
+        return opened
 
     def bind(session: Any, inputs: dict[str, Any]) -> Any:
         binding = session.io_binding()

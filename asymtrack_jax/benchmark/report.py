@@ -84,7 +84,8 @@ def plot(rows: list[dict[str, Any]]) -> bytes:
         axes.set_xlabel("batch size")
         axes.set_title(title, fontsize="small")
         axes.grid(alpha=0.3)
-    latency.legend(fontsize="x-small")
+    if steps:
+        latency.legend(fontsize="x-small")
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     return buffer.getvalue()

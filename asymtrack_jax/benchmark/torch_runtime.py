@@ -37,7 +37,12 @@ def enter(cell: Cell, *, compiled: bool) -> Entry:
     modulation = tuple(leaf.clone() for leaf in modulation)  # CUDA graphs use their memory again
     (boxes, scores), step_seconds = first_call(lambda: run(search, modulation))
     device_name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
-    facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": device_name}
+    facts = {
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "threads": torch.get_num_threads(),
+        "device": device_name,
+    }
     return Entry(
         calls={"init_template": lambda: run(template), "step": lambda: run(search, modulation)},
         outputs={"boxes": _numpy(boxes), "scores": _numpy(scores)},

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float64, UInt8
 
 from asymtrack_jax.boxes import clip_to_frame, xywh_to_xyxy
 from asymtrack_jax.data.crop import crop_square
@@ -99,10 +99,7 @@ class Tracker:
         Raises:
             InputError: see `start`; an earlier target is then followed on.
         """
-        try:
-            bboxes = np.array(init_bbox, np.float64)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"init_bbox must be four numbers x, y, w, h: {error}") from error
+        bboxes = as_bboxes(init_bbox)
         if bboxes.shape != (4,) and (bboxes.ndim != 2 or bboxes.shape[1] != 4 or not len(bboxes)):
             raise InputError(f"init_bbox must be x, y, w, h or [N, 4]; got shape {bboxes.shape}")
         self._state = start(self._model, frame, bboxes.reshape(-1, 4))
@@ -122,6 +119,14 @@ class Tracker:
         self._state, scores = advance(self._model, self._state, frame)
         bboxes = self._state.bboxes.copy()
         return (bboxes[0], float(scores[0])) if self._single else (bboxes, scores)
+
+
+def as_bboxes(init_bbox: object) -> Float64[np.ndarray, "..."]:
+    """What a user gave as one box or several; `InputError` if it is not of numbers."""
+    try:
+        return np.array(init_bbox, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"init_bbox must be four numbers x, y, w, h: {error}") from error
 
 
 def check_frame(frame: object) -> None:

@@ -32,11 +32,14 @@ def entry(model, tmp_path_factory):
     cell.write()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+        patch.setattr(jax_runtime, "SIZES", {"48p": (48, 64)})
+        patch.setattr(jax_runtime, "CHUNK", 2)
         return jax_runtime.enter_model(model, *cell.images())
 
 
 def test_our_entry_measures_and_runs(entry, model):
-    assert list(entry.calls) == ["init_template", "step", *jax_runtime.FRAMES, "matmul"]
+    video = "video 48p, 2 frames"
+    assert list(entry.calls) == ["init_template", "step", "tracking 48p", video, "matmul"]
     step = entry.measured["step"]
     assert step["first_call_s"] >= step["trace_s"] + step["compile_s"] > 0
     assert 1e6 < entry.measured["init_template"]["operations"] < step["operations"]
@@ -44,10 +47,12 @@ def test_our_entry_measures_and_runs(entry, model):
     assert entry.facts["platform"] == "cpu"
     prediction = entry.calls["step"]()
     np.testing.assert_array_equal(prediction.boxes, entry.outputs["boxes"])
-    for name, (height, width) in jax_runtime.FRAMES.items():
-        ((x, y, w, h),) = entry.calls[name]()[0].bboxes
-        assert 0 <= x < x + w <= width
-        assert 0 <= y < y + h <= height
+    (tracked,), (followed,) = entry.calls["tracking 48p"]()[0].bboxes, entry.calls[video]().bboxes
+    for x, y, w, h in (tracked, *followed):
+        assert 0 <= x < x + w <= 64
+        assert 0 <= y < y + h <= 48
+    assert entry.measured[video]["frames"] == 2
+    assert entry.measured[video]["operations"] == 2 * step["operations"]
 
 
 def test_worker_answers(entry, cell, monkeypatch):
@@ -61,6 +66,14 @@ def test_worker_answers(entry, cell, monkeypatch):
     assert last["peak_bytes"] > 2**20
     with np.load(cell.folder / "jax.npz") as saved:
         np.testing.assert_array_equal(saved["boxes"], entry.outputs["boxes"])
+
+
+def test_worker_offers_what_was_asked_for(entry, cell, monkeypatch):
+    monkeypatch.setattr(worker, "enter", lambda runtime, cell: entry)
+    answers = io.StringIO()
+    worker.work("jax", dataclasses.replace(cell, functions=["video"]), io.StringIO(), answers)
+    functions = json.loads(answers.getvalue().splitlines()[0])["functions"]
+    assert functions == ["video 48p, 2 frames", "matmul"]
 
 
 def test_worker_says_what_is_missing(cell, monkeypatch):
@@ -128,6 +141,22 @@ def test_command_measures_each_cell(tmp_path, capsys):
     assert "| testing | default | 2 | step | torch |" in capsys.readouterr().out
 
 
+def test_precisions_are_compared_with_the_highest(cell):
+    cells = []
+    for precision, batch_size, boxes in (
+        ("default", 1, 0.2),
+        ("highest", 1, 0.5),
+        ("default", 8, 0),
+    ):
+        folder = cell.folder / f"{precision}_{batch_size}"
+        folder.mkdir()
+        np.savez(folder / "jax.npz", boxes=np.full((1, 4), boxes))
+        changed = {"folder": folder, "precision": precision, "batch_size": batch_size}
+        cells.append((dataclasses.replace(cell, **changed), {"precision": precision}))
+    (check,) = command.precisions(cells)
+    assert check == {"precision": "default", "runtime": "precision highest", "boxes": 0.3}
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -135,6 +164,7 @@ def test_command_measures_each_cell(tmp_path, capsys):
         ({"rounds": 0}, "--batch-sizes and --rounds must be"),
         ({"precision": ["double"]}, "--precision: unknown double; there are default, highest"),
         ({"compare": ["torch", "caffe"]}, "--compare: unknown caffe"),
+        ({"functions": ["video", "film"]}, "--functions: unknown film"),
         ({"config": [Path("a/tiny.py"), Path("b/tiny.py")]}, "two files of one name"),
         ({"config": [Path("none.py")]}, "there is no configuration file none.py"),
     ],

@@ -50,6 +50,14 @@ def test_rows_relate_to_the_peak_and_to_ours():
     assert matmul["frames_per_s"] == 0.5  # not a batch
 
 
+def test_a_program_of_many_frames_counts_them_all():
+    seconds = {("jax", "video"): [0.5], ("jax", "matmul"): [2.0]}
+    contestants = {"jax": Measured({"video": {"frames": 16}, "matmul": {"operations": 1}})}
+    label = {"config": "tiny", "precision": "default", "batch_size": 8}
+    video, _ = rows(label, seconds, contestants, COLD, {"jax": {}})
+    assert video["frames_per_s"] == 16 * 8 / 0.5
+
+
 def test_table_says_it_all():
     lines = report.table(result(1)).splitlines()
     table = [line for line in lines if line.startswith("|")]

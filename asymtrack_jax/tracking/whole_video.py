@@ -1,0 +1,223 @@
+"""Whole videos on the device: crops, network and boxes of many frames in one program.
+
+The host hands over frames and gets boxes; nothing else passes between them. That pays where frames
+are on the device already or where asking the device once a frame is what takes the time; see
+docs/whole_video.md. `tracker.Tracker` is for all else, and follows several targets in a frame.
+
+Boxes are float64 on the device too. A prediction is relative to the last box, so that rounding adds
+up from frame to frame until a square is cut a pixel off, and from there on boxes differ by pixels.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float32, Float64, Int, UInt8
+
+from asymtrack_jax.boxes import clip_to_frame
+from asymtrack_jax.errors import InputError
+from asymtrack_jax.models.efficientmod import Modulation
+from asymtrack_jax.tracking.crop import map_back
+from asymtrack_jax.tracking.device_crop import crop_squares
+from asymtrack_jax.tracking.model import Model
+from asymtrack_jax.tracking.tracker import as_bboxes, check_init_bboxes
+
+
+class Track(NamedTuple):
+    """Where the targets of V videos were in T frames.
+
+    Attributes:
+        predicted: what the network gave, cxcywh in sides of each crop.
+        bboxes: xywh in pixels.
+        scores: see `Prediction`.
+        last: boxes in the last frame that counts.
+    """
+
+    predicted: Float32[Array, "V T 4"]
+    bboxes: Float[Array, "V T 4"]
+    scores: Float32[Array, "V T"]
+    last: Float[Array, "V 4"]
+
+
+def encode_templates(
+    model: Model, frames: UInt8[Array, "V H W 3"], bboxes: Float[Array, "V 4"]
+) -> Modulation:
+    """What tracking needs of the first frames and the targets' boxes in them (xywh, pixels)."""
+    c = model.config
+    templates, _ = crop_squares(frames[:, None], 0, bboxes, c.template_factor, c.template_size)
+    with jax.enable_x64(False):
+        return model.init_template(templates)
+
+
+def track_frames(
+    model: Model,
+    modulation: Modulation,
+    frames: UInt8[Array, "V T H W 3"],
+    bboxes: Float[Array, "V 4"],
+    count: Int[Array, ""] | int,
+) -> Track:
+    """Follows one target in each of V videos of one frame size; a pure function, to be jitted.
+
+    Call it within `jax.enable_x64(True)`: else boxes are float32.
+
+    Args:
+        model: follows.
+        modulation: what the templates left, batch size V.
+        frames: the next frames, RGB.
+        bboxes: where the targets were before, xywh in pixels.
+        count: how many of the frames count; any after these are there to fill the shape.
+    """
+    c = model.config
+    T, H, W = frames.shape[1:4]
+
+    def step(bboxes: Array, index: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+        searches, scales = crop_squares(frames, index, bboxes, c.search_factor, c.search_size)
+        with jax.enable_x64(False):
+            prediction = model.step(modulation, searches)
+        boxes = prediction.boxes.astype(bboxes.dtype)
+        bboxes = clip_to_frame(map_back(boxes, bboxes, scales, c.search_size), H, W)
+        return bboxes, (prediction.boxes, bboxes, prediction.scores)
+
+    _, found = jax.lax.scan(step, bboxes, jnp.arange(T, dtype=jnp.int32))
+    predicted, tracked, scores = (jnp.moveaxis(array, 0, 1) for array in found)
+    return Track(predicted, tracked, scores, tracked[:, count - 1])
+
+
+class VideoTracker:
+    """Follows one target through a video, or one in each of V videos of one frame size.
+
+        tracker = VideoTracker(model)
+        tracker.init(frames[0], init_bbox)  # [H, W, 3]; x, y, w, h
+        bboxes, scores = tracker.update(frames[1:])  # [T, H, W, 3] -> [T, 4], [T]
+
+    V videos are [V, H, W, 3] with boxes [V, 4], then [V, T, H, W, 3], and give [V, T, 4] and
+    [V, T]. Frames are uint8 RGB, of numpy or on the device; `update` may be called again with the
+    frames that follow. Boxes are `Tracker`'s.
+
+    It compiles once a frame size and number of videos, so keep it for the next video. Frames on the
+    device in other numbers than `chunk` are cut by small programs that compile once a number.
+    """
+
+    def __init__(self, model: Model, chunk: int = 16):
+        """Prepares to follow.
+
+        Args:
+            model: follows.
+            chunk: frames a program. The last ones of an `update` fill up to so many.
+
+        Raises:
+            InputError: `chunk` is less than 1.
+        """
+        if chunk < 1:
+            raise InputError(f"chunk must be at least 1 frame; got {chunk}")
+        self._chunk = chunk
+        self._encode = jax.jit(functools.partial(encode_templates, model))
+        self._track = jax.jit(functools.partial(track_frames, model))
+        self._modulation: Modulation | None = None
+        self._bboxes: Any = None  # [V, 4], float64
+        self._single = True
+        self._count = 0  # frames since `init`, that one included
+
+    def init(self, frame: UInt8[Any, "*V H W 3"], init_bbox: Float[Any, "*V 4"]) -> None:
+        """Starts anew: nothing of an earlier target stays.
+
+        Args:
+            frame: the first frame, or of each video.
+            init_bbox: the target in it, xywh in pixels, or of each video.
+
+        Raises:
+            InputError: another shape or type, or a box that `tracker.start` would refuse; an
+                earlier target is then followed on.
+        """
+        bboxes = as_bboxes(init_bbox)
+        single = bboxes.ndim == 1
+        _check(frame, "[H, W, 3]" if single else "[V, H, W, 3]")
+        if bboxes.shape != (*frame.shape[:-3], 4):
+            raise InputError(
+                "init_bbox must be x, y, w, h for a frame [H, W, 3], or [V, 4] for [V, H, W, 3]; "
+                f"got shapes {bboxes.shape} and {frame.shape}"
+            )
+        check_init_bboxes(bboxes.reshape(-1, 4), *frame.shape[-3:-1])
+        self._single, self._count = single, 1
+        self._bboxes = bboxes.reshape(-1, 4)
+        with jax.enable_x64(True):
+            self._modulation = self._encode(frame[None] if single else frame, self._bboxes)
+
+    def update(
+        self, frames: UInt8[Any, "*V T H W 3"]
+    ) -> tuple[Float64[np.ndarray, "*V T 4"], Float32[np.ndarray, "*V T"]]:
+        """Finds the target in the next frames.
+
+        Returns:
+            Boxes, xywh in pixels, and scores.
+
+        Raises:
+            InputError: `init` was not called, or another shape or type.
+            FloatingPointError: the network's output is not finite. The tracker then stands where it
+                stood before the call.
+        """
+        if self._modulation is None:
+            raise InputError("the tracker has no target yet: call init(frame, init_bbox) first")
+        _check(frames, "[T, H, W, 3]" if self._single else "[V, T, H, W, 3]")
+        T = frames.shape[-4]
+        if not self._single and len(frames) != len(self._bboxes):
+            raise InputError(f"there are {len(self._bboxes)} videos; got frames of {len(frames)}")
+        if T == 0:
+            return np.zeros((*frames.shape[:-3], 4)), np.zeros(frames.shape[:-3], np.float32)
+        tracks, last = [], self._bboxes
+        for first in range(0, T, self._chunk):
+            part = _cut(frames[None] if self._single else frames, first, self._chunk)
+            if len(tracks) > 1:
+                jax.block_until_ready(tracks[-2])  # the device need not hold all frames at once
+            count = min(self._chunk, T - first)
+            with jax.enable_x64(True):
+                tracks.append(self._track(self._modulation, part, last, count))
+            last = tracks[-1].last
+        predicted, bboxes, scores = (
+            np.concatenate(arrays, axis=1)[:, :T]
+            for arrays in zip(*(jax.device_get(track[:3]) for track in tracks), strict=True)
+        )
+        self._check_finite(predicted)
+        self._bboxes, self._count = last, self._count + T
+        return (bboxes[0], scores[0]) if self._single else (bboxes, scores)
+
+    def _check_finite(self, predicted: Float32[np.ndarray, "V T 4"]) -> None:
+        broken = np.argwhere(~np.isfinite(predicted).all(axis=-1))
+        if len(broken):
+            video, index = min(broken.tolist(), key=lambda place: place[1])
+            where = f"frame {self._count + index}" + ("" if self._single else f" of video {video}")
+            raise FloatingPointError(
+                f"the network predicted {predicted[video, index].tolist()} in {where} (counted "
+                "from 0): are its weights sound?"
+            )
+
+
+def _cut(frames: UInt8[Any, "V T H W 3"], first: int, count: int) -> UInt8[Any, "V count H W 3"]:
+    """Frames from `first` on; where there are no more, the last one again."""
+    T, on_host = frames.shape[1], isinstance(frames, np.ndarray)
+    if count == T:
+        return frames
+    if first + count <= T:
+        return frames[:, first : first + count] if on_host else _slice(frames, first, count)
+    indices = np.minimum(np.arange(first, first + count), T - 1)
+    return frames[:, indices] if on_host else _take(frames, indices)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _slice(frames: UInt8[Array, "V T H W 3"], first: int, count: int) -> Array:
+    return jax.lax.dynamic_slice_in_dim(frames, first, count, axis=1)
+
+
+@jax.jit
+def _take(frames: UInt8[Array, "V T H W 3"], indices: Int[Array, " N"]) -> Array:
+    return jnp.take(frames, indices, axis=1, mode="clip")
+
+
+def _check(frames: Any, shape: str) -> None:
+    found: tuple = getattr(frames, "shape", ())
+    dtype = getattr(frames, "dtype", type(frames).__name__)
+    fits = len(found) == shape.count(",") + 1 and found[-1] == 3 and 0 not in found[-3:]
+    if not fits or dtype != np.uint8:
+        raise InputError(f"frames must be uint8 RGB {shape}; got shape {found}, {dtype}")
