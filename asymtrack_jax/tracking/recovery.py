@@ -94,10 +94,8 @@ class Recovery:
         sure = scores >= np.where(self.lost(targets), self.regain, self.threshold)
         trusted = np.where(sure[:, None], bboxes, targets.trusted)
         doubts = np.where(sure, 0, targets.doubts + 1)
-        after = Targets(bboxes, trusted, doubts)
-        return dataclasses.replace(
-            after, bboxes=np.where(self.lost(after)[:, None], trusted, bboxes)
-        )
+        lost = doubts >= self.patience
+        return Targets(np.where(lost[:, None], trusted, bboxes), trusted, doubts)
 
 
 OFF = Recovery(threshold=0.0)
