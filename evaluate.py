@@ -18,6 +18,7 @@ from asymtrack_jax.errors import run_main
 from asymtrack_jax.evaluation.benchmarks import BENCHMARKS, DATA_VARIABLE
 from asymtrack_jax.evaluation.command import Options, evaluate
 from asymtrack_jax.evaluation.protocols import PROTOCOLS
+from asymtrack_jax.weights import TINY
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,10 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     add("dataset", "default: rendered clips", choices=BENCHMARKS, default="synthetic")
     add("data-dir", f"its folder; default: a folder in ${DATA_VARIABLE}", type=Path)
-    add("checkpoint", "a converted checkpoint; default: untrained weights", type=Path)
+    checkpoint = "its directory; default: the weights in the package"
+    add("checkpoint", checkpoint, type=Path, default=TINY)
     results = "score this folder of result files instead of tracking; may be repeated"
     add("results", results, type=Path, action="append", default=[])
     add("one-based", "the results count pixels from 1", action="store_true")
+    recover = "when the score stays low, search wider; not what benchmarks ask for"
+    add("recover", recover, action="store_true")
     add("output", "default: results/DATASET", type=Path)
     add("protocol", "default: the data set's own", choices=PROTOCOLS)
     floats = "write boxes as floats; by default they are truncated to integers, as published"

@@ -6,23 +6,16 @@ the frame in work, keeps what was done, and exits with status 130.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import asymtrack_jax
 from asymtrack_jax.compilation import keep_compiled
-from asymtrack_jax.config import model_config
 from asymtrack_jax.errors import run_main
 from asymtrack_jax.tracking.follow import choose_bboxes, follow_to_files, summary
-from asymtrack_jax.tracking.model import from_scratch
-from asymtrack_jax.tracking.video import VideoWriter, open_source
-
-UNTRAINED = "untrained weights: boxes follow nothing"
-ADVICE = f"""{UNTRAINED}; this only shows that everything runs.
-To track, convert the published weights and pass them:
-  python -m convert_weights CHECKPOINT --variant tiny --output checkpoints/tiny
-  python track.py INPUT --checkpoint checkpoints/tiny"""
+from asymtrack_jax.tracking.recovery import choose_recovery
+from asymtrack_jax.tracking.video import open_source, open_writer
+from asymtrack_jax.weights import TINY
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,21 +26,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--init-bbox", action="append", default=[], metavar="X,Y,W,H", help=bbox_help
     )
-    parser.add_argument("--checkpoint", help="a converted checkpoint; default: untrained weights")
-    parser.add_argument("--output", default="track.mp4", help="default: %(default)s; or .avi")
+    checkpoint_help = "its directory; default: the weights in the package"
+    parser.add_argument("--checkpoint", default=TINY, help=checkpoint_help)
+    recover_help = "when the score stays low, search wider and say so: see tracking/recovery.py"
+    parser.add_argument("--recover", action="store_true", help=recover_help)
+    parser.add_argument("--seed", type=int, default=0, help="of the rendered clip; default: 0")
+    parser.add_argument("--output", default="track.mp4", help="default: %(default)s; .avi or .gif")
     parser.add_argument("--show", action="store_true", help="show it in a window too; q stops")
     args = parser.parse_args(argv)
 
-    source = open_source(args.input)
-    video = VideoWriter(Path(args.output), source.fps)
-    if args.checkpoint:
-        model, notice = asymtrack_jax.load(args.checkpoint), ""
-    else:
-        print(ADVICE, file=sys.stderr)
-        model, notice = from_scratch(model_config("tiny")), UNTRAINED
+    source = open_source(args.input, args.seed)
+    video = open_writer(Path(args.output), source.fps)
+    model = asymtrack_jax.load(args.checkpoint)
+    tracker = asymtrack_jax.Tracker(model, choose_recovery(args.recover, model))
     init_bboxes = choose_bboxes(args.init_bbox, source)
-    tracker = asymtrack_jax.Tracker(model)
-    tracks = follow_to_files(tracker, source, init_bboxes, video, notice=notice, show=args.show)
+    tracks = follow_to_files(tracker, source, init_bboxes, video, show=args.show)
     print(summary(tracks, source, video.path))
     return 130 if tracks.interrupted else 0
 

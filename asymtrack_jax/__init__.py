@@ -1,6 +1,6 @@
 """AsymTrack in JAX: efficient single-object visual tracking.
 
-model = asymtrack_jax.load("checkpoints/tiny")
+model = asymtrack_jax.load()
 tracker = asymtrack_jax.Tracker(model)
 tracker.init(frame, init_bbox)
 bbox, score = tracker.update(next_frame)
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from asymtrack_jax.models.fuse import fuse
     from asymtrack_jax.models.head import Prediction
     from asymtrack_jax.tracking.model import Model, load
+    from asymtrack_jax.tracking.recovery import Recovery
     from asymtrack_jax.tracking.tracker import Tracker
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "ModelConfig",
     "Modulation",
     "Prediction",
+    "Recovery",
     "Tracker",
     "fuse",
     "load",
@@ -41,6 +43,7 @@ _HOMES = {
     "ModelConfig": "config",
     "Modulation": "models.efficientmod",
     "Prediction": "models.head",
+    "Recovery": "tracking.recovery",
     "Tracker": "tracking.tracker",
     "fuse": "models.fuse",
     "load": "tracking.model",

@@ -14,7 +14,9 @@ import numpy as np
 
 from asymtrack_jax.config import VARIANTS
 from asymtrack_jax.models import layers
-from asymtrack_jax.tracking.model import Model, from_scratch
+from asymtrack_jax.models.asymtrack import init_variables
+from asymtrack_jax.models.fuse import fuse
+from asymtrack_jax.tracking.model import Model
 
 ROUNDS = 50
 FORMS = {"shifted": layers.depthwise_conv_shifted, "grouped": layers.depthwise_conv_grouped}
@@ -28,7 +30,7 @@ def compiled_step(form: str, variant: str):
         for side in (config.template_size, config.search_size)
     )
     with mock.patch.object(layers, "depthwise_conv", FORMS[form]):
-        model: Model = from_scratch(config)
+        model = Model(config, fuse(init_variables(config, 0)))
         modulation = model.init_template(template)
         jax.block_until_ready(model.step(modulation, search))
     return lambda: jax.block_until_ready(model.step(modulation, search))

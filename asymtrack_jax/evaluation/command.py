@@ -7,21 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import asymtrack_jax.tracking.model as models
-from asymtrack_jax.config import model_config
 from asymtrack_jax.data import sequences as data
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import pictures, report, results, runner, submissions
 from asymtrack_jax.evaluation.benchmarks import BENCHMARKS, is_annotated, read_sequences
 from asymtrack_jax.evaluation.protocols import PROTOCOLS
 from asymtrack_jax.evaluation.report import ResultFolder
+from asymtrack_jax.tracking.recovery import choose_recovery
 from asymtrack_jax.tracking.slots import make_slots
-
-BOXES = "boxes"  # the results' folder within the output
-
-UNTRAINED = """untrained weights: the numbers mean nothing; this only shows that everything runs.
-To evaluate, convert the published weights and pass them:
-  python -m convert_weights CHECKPOINT --variant tiny --output checkpoints/tiny
-  python evaluate.py --checkpoint checkpoints/tiny"""
+from asymtrack_jax.weights import TINY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +24,10 @@ class Options:
 
     dataset: str = "synthetic"
     data_dir: Path | None = None
-    checkpoint: Path | None = None
+    checkpoint: Path = TINY
     results: Sequence[Path] = ()
     one_based: bool = False
+    recover: bool = False
     output: Path | None = None
     protocol: str | None = None
     float_results: bool = False
@@ -62,14 +57,10 @@ def evaluate(options: Options, arguments: Sequence[str]) -> int:
         _report(options, sequences, folders, output)
         return 0
     output = options.output or Path("results") / options.dataset
-    run = _track(options, sequences, shard, output / BOXES, arguments)
-    label = options.checkpoint.resolve().name if options.checkpoint else "untrained"
-    folder = ResultFolder(label, output / BOXES)
+    run = _track(options, sequences, shard, output / results.BOXES, arguments)
+    folder = ResultFolder(options.checkpoint.resolve().name, output / results.BOXES)
     if any(folder.find(sequence.name) for sequence in sequences):
-        notes = (
-            [] if options.checkpoint else ["the weights are untrained: the numbers mean nothing"]
-        )
-        _report(options, sequences, [folder], output, notes)
+        _report(options, sequences, [folder], output)
     _print_run(run)
     return run.exit_status
 
@@ -92,16 +83,14 @@ def _track(
     arguments: Sequence[str],
 ) -> runner.Run:
     """Tracks what is not tracked yet, or this process's share of it."""
-    if options.checkpoint is None:
-        print(UNTRAINED, file=sys.stderr)
-        model = models.from_scratch(model_config("tiny"))
-    else:
-        model = models.load(options.checkpoint)
+    model = models.load(options.checkpoint)
+    recovery = choose_recovery(options.recover, model)
     manifest = results.make_manifest(
         options.checkpoint,
         model.config,
         options.dataset,
         options.protocol or BENCHMARKS[options.dataset].protocol,
+        recovery=dataclasses.asdict(recovery) if options.recover else None,
         floats=options.float_results,
         options=dataclasses.asdict(options),
         command=shlex.join(["python", "evaluate.py", *arguments]),
@@ -111,7 +100,7 @@ def _track(
     share = sequences[number - 1 :: count]
     batch_size = min(options.batch_size, max(len(share), 1))
     return runner.run(
-        make_slots(model, batch_size),
+        make_slots(model, batch_size, recovery),
         share,
         directory,
         floats=options.float_results,
@@ -127,11 +116,11 @@ def _result_folders(options: Options) -> list[ResultFolder]:
         if not path.is_dir():
             raise InputError(f"no folder {path}: --results names a folder of result files")
         label = path.resolve().name
-        if label == BOXES:
+        if label == results.BOXES:
             label = path.resolve().parent.name
         if label in named:
             label = str(path)
-        directory = path / BOXES if (path / BOXES).is_dir() else path
+        directory = path / results.BOXES if (path / results.BOXES).is_dir() else path
         named[label] = ResultFolder(label, directory, options.one_based, prefix)
     return list(named.values())
 
@@ -141,7 +130,6 @@ def _report(
     sequences: Sequence[data.Sequence],
     folders: Sequence[ResultFolder],
     output: Path,
-    notes: Sequence[str] = (),
 ) -> None:
     """Judges results, prints and writes the report; or makes the archive that a server judges."""
     benchmark = BENCHMARKS[options.dataset]
@@ -160,8 +148,8 @@ def _report(
         num_sequences=benchmark.num_sequences,
         attributes=benchmark.attributes() if benchmark.attributes else None,
     )
-    judged = dataclasses.replace(judged, notes=[*notes, *judged.notes])
     shown = pictures.write_plots(judged, output)
+    shown |= pictures.write_reliability(judged, annotated, output)
     try:
         shown |= pictures.write_contact_sheet(judged, annotated, output)
     except InputError as error:

@@ -1,7 +1,7 @@
 """What people look at: curves over thresholds, scores by attribute, the worst sequences."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from asymtrack_jax import boxes
 from asymtrack_jax.data import sequences as data
 from asymtrack_jax.evaluation.protocols import SCORES
+from asymtrack_jax.evaluation.reliability import Rated, rated
 from asymtrack_jax.evaluation.report import Report, main_score, worst
 from asymtrack_jax.files import write_atomically
 
@@ -143,6 +144,48 @@ def _save(figure: Figure, directory: Path, name: str) -> str:
         figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
         write_atomically(directory / f"{name}.{kind}", buffer.getvalue())
     return f"{name}.png"
+
+
+def write_reliability(
+    report: Report, sequences: Sequence[data.Sequence], directory: Path
+) -> dict[str, str]:
+    """Plots the mean overlap by score, of those trackers of the report that wrote scores.
+
+    Returns:
+        The picture, by title; nothing if there are no scores.
+
+    Raises:
+        InputError: scores are damaged.
+    """
+    common = [sequence for sequence in sequences if sequence.name in report.names]
+    frames = {each.results.label: rated(each.results, common) for each in report.trackers}
+    frames = {label: found for label, found in frames.items() if len(found.scores)}
+    if not frames:
+        return {}
+    with mpl.rc_context(_STYLE):
+        title = "Overlap by score"
+        return {
+            title: _save(_reliability(f"{title}: {report.dataset}", frames), directory, "score")
+        }
+
+
+def _reliability(title: str, frames: Mapping[str, Rated]) -> Figure:
+    """Mean IoU over mean score in each bin; a dot is as large as its share of the frames."""
+    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="#888888", linewidth=1, linestyle=":", label="as it should be")
+    for index, (label, found) in enumerate(frames.items()):
+        colour = _COLOURS[index % len(_COLOURS)]
+        parts = [part for part in found.binned() if len(part.scores)]
+        mean = [(part.scores.mean(), part.overlaps.mean()) for part in parts]
+        shares = np.array([len(part.scores) / len(found.scores) for part in parts])
+        said, so = np.array(mean).T
+        axes.plot(said, so, color=colour, linewidth=2)
+        axes.scatter(said, so, 20 + 600 * shares, color=colour, zorder=3)
+        axes.plot([], [], "o-", color=colour, label=f"{label}  [{found.error():.3f}]")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Mean score", ylabel="Mean IoU", title=title)
+    axes.legend(loc="upper left", title="Calibration error", alignment="left")
+    return figure
 
 
 # ---- The contact sheet

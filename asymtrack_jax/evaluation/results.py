@@ -1,13 +1,13 @@
 """A folder of results: what a tracker returned, one file a sequence, and whose results they are.
 
-`<sequence>.txt` holds one line x, y, w, h a frame, tab-separated, and `<sequence>_time.txt`, if
-sequences were tracked one at a time, the tracker's seconds for it. By default boxes are truncated
+`<sequence>.txt` holds one line x, y, w, h a frame, tab-separated, `<sequence>_score.txt` the score
+of each, and `<sequence>_time.txt`, if sequences were tracked one at a time, the tracker's seconds
+for it. By default boxes are truncated
 to integers, as the published results of this tracker family are; that costs small targets some
 overlap, so compare like with like.
 `manifest.json` says what made them; a folder never mixes results of two makers.
 """
 
-import hashlib
 import importlib.metadata
 import json
 import platform
@@ -27,16 +27,19 @@ from asymtrack_jax.errors import InputError
 from asymtrack_jax.files import write_atomically
 from asymtrack_jax.models import checkpoint
 
+BOXES = "boxes"  # the folder's name within an evaluation's output
 MANIFEST = "manifest.json"
-_IDENTITY = ("checkpoint_sha256", "dataset", "result_format")
+_TIME, _SCORE = "_time", "_score"  # what follows a sequence's name
+_IDENTITY = ("checkpoint_sha256", "dataset", "recovery", "result_format")
 
 
 def make_manifest(
-    checkpoint_dir: Path | None,
+    checkpoint_dir: Path,
     config: ModelConfig,
     dataset: str,
     protocol: str,
     *,
+    recovery: Mapping[str, Any] | None,
     floats: bool,
     options: Mapping[str, Any],
     command: str,
@@ -44,18 +47,15 @@ def make_manifest(
     """What makes the results of a run: the weights, the settings, and the versions around them.
 
     Args:
-        checkpoint_dir: where the weights are from; None if they are untrained.
+        checkpoint_dir: where the weights are from.
         config: sizes of the network.
         dataset: its name.
         protocol: name of the protocol it is to be judged by.
+        recovery: the rules by which targets are lost and found; None if there are none.
         floats: whether boxes are written as floats instead of truncated integers.
         options: of the command.
         command: that a person would give to do it again.
     """
-    digest = "untrained"
-    if checkpoint_dir is not None:
-        with (checkpoint_dir / checkpoint.FILE_NAME).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
     packages = {name: importlib.metadata.version(name) for name in ("jax", "flax", "numpy")}
     device = jax.devices()[0]
     precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
@@ -63,9 +63,10 @@ def make_manifest(
         "dataset": dataset,
         "protocol": protocol,
         "variant": next((name for name, known in VARIANTS.items() if known == config), "custom"),
-        "checkpoint_sha256": digest,
+        "checkpoint_sha256": checkpoint.sha256(checkpoint_dir),
         "precision": f"float32, matrix products {precision or 'default'}",
         "device": f"{device.platform}: {device.device_kind}",
+        "recovery": recovery,
         "result_format": "float" if floats else "int",
         "command": command,
         "options": dict(options),
@@ -89,7 +90,7 @@ def claim(directory: Path, manifest: Mapping[str, Any]) -> None:
     """
     path = directory / MANIFEST
     if path.exists():
-        known = _read_manifest(path)
+        known = read_manifest(directory)
         if differing := [name for name in _IDENTITY if known.get(name) != manifest[name]]:
             found = "; ".join(
                 f"{name} {known.get(name)}, now {manifest[name]}" for name in differing
@@ -125,16 +126,21 @@ def write_result(
     directory: Path,
     name: str,
     boxes: Float[np.ndarray, "N 4"],
+    scores: Float[np.ndarray, " N"],
     seconds: Float[np.ndarray, " N"] | None,
     *,
     floats: bool,
 ) -> None:
-    """Writes a sequence's boxes (xywh, pixels) and times, if there are any; whole or not at all."""
+    """Writes a sequence's boxes (xywh, pixels), scores, and times if there are any.
+
+    Each file appears whole or not at all.
+    """
     box_format = "\t".join(["%.6f" if floats else "%d"] * 4) + "\n"
     # The boxes last: with them the sequence counts as finished.
-    if seconds is not None:
-        times = "".join(f"{value:.6f}\n" for value in seconds)
-        write_atomically(_times_path(directory, name), times.encode())
+    for suffix, values in ((_TIME, seconds), (_SCORE, scores)):
+        if values is not None:
+            lines = "".join(f"{value:.6f}\n" for value in values)
+            write_atomically(directory / f"{name}{suffix}.txt", lines.encode())
     rounded = _as_written(boxes, floats)
     lines = "".join(box_format % tuple(box) for box in rounded)
     write_atomically(boxes_path(directory, name), lines.encode())
@@ -178,13 +184,25 @@ def read_seconds(directory: Path, name: str) -> Float[np.ndarray, " N"] | None:
     Raises:
         InputError: the file is there, but holds something else.
     """
-    path = _times_path(directory, name)
+    return _read_numbers(directory / f"{name}{_TIME}.txt")
+
+
+def read_scores(directory: Path, name: str) -> Float[np.ndarray, " N"] | None:
+    """The tracker's score of each frame of a sequence, 1 of the first; None if no file says.
+
+    Raises:
+        InputError: the file is there, but holds something else.
+    """
+    return _read_numbers(directory / f"{name}{_SCORE}.txt")
+
+
+def _read_numbers(path: Path) -> Float[np.ndarray, " N"] | None:
     if not path.exists():
         return None
     try:
         return np.array([float(line) for line in read_lines(path)])
     except ValueError as error:
-        raise InputError(f"{path} must hold one number of seconds a line: {error}") from error
+        raise InputError(f"{path} must hold one number a line: {error}") from error
 
 
 def _is_finished(directory: Path, sequence: Sequence, floats: bool) -> bool:
@@ -210,19 +228,27 @@ def _as_written(boxes: Float[np.ndarray, "*b 4"], floats: bool) -> Float[np.ndar
 
 
 def _check_names(names: list[str]) -> None:
-    clash = {name for name in names if names.count(name) > 1 or f"{name}_time" in names}
+    clash = {
+        name
+        for name in names
+        if names.count(name) > 1 or any(f"{name}{end}" in names for end in (_TIME, _SCORE))
+    }
     if clash:
         raise InputError(
             f"the results of sequences {sorted(clash)} would overwrite others: no name may occur "
-            "twice, or be another's followed by _time"
+            f"twice, or be another's followed by {_TIME} or {_SCORE}"
         )
 
 
-def _times_path(directory: Path, name: str) -> Path:
-    return directory / f"{name}_time.txt"
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """What made the results in a folder.
 
-
-def _read_manifest(path: Path) -> dict[str, Any]:
+    Raises:
+        InputError: nothing says so, or not as it should.
+    """
+    path = directory / MANIFEST
+    if not path.is_file():
+        raise InputError(f"no {path}: {directory} is no folder of results of this project")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

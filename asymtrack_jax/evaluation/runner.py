@@ -123,8 +123,9 @@ def run(
             work = _Work(slots, [_Video(each, pool, depth) for each in todo], outcome, progress)
             for video in work.finished():
                 seconds = np.array(video.seconds) if slots.count == 1 else None
-                boxes, name = np.array(video.boxes), video.sequence.name
-                results.write_result(directory, name, boxes, seconds, floats=floats)
+                boxes, scores = np.array(video.boxes), np.array(video.scores)
+                name = video.sequence.name
+                results.write_result(directory, name, boxes, scores, seconds, floats=floats)
                 outcome.finished += 1
                 outcome.frames += len(boxes)
         except KeyboardInterrupt:
@@ -136,11 +137,12 @@ def run(
 
 
 class _Video:
-    """A sequence being tracked: its boxes so far, and its next frames as they are read ahead."""
+    """A sequence being tracked: what was found so far, and its next frames as they are read."""
 
     def __init__(self, sequence: Sequence, pool: ThreadPoolExecutor, depth: int):
         self.sequence = sequence
         self.boxes: list[np.ndarray] = []  # each [4]
+        self.scores: list[float] = []
         self.seconds: list[float] = []
         self._pool, self._depth = pool, depth
         self._ahead: collections.deque[Future[Frame]] = collections.deque()
@@ -205,7 +207,7 @@ class _Work:
             self._fail(video, str(error))
             return
         self._active[slot] = video
-        self._note(video, bbox, time.perf_counter() - start)
+        self._note(video, bbox, 1.0, time.perf_counter() - start)
         self._outcome.tracker_seconds += video.seconds[-1]
 
     def _advance(self) -> None:
@@ -222,9 +224,9 @@ class _Work:
         found = self._slots.advance(frames)
         seconds = time.perf_counter() - start
         self._outcome.tracker_seconds += seconds
-        for slot, (bbox, _) in found.items():
+        for slot, (bbox, score) in found.items():
             if np.isfinite(bbox).all():
-                self._note(self._active[slot], bbox, seconds)
+                self._note(self._active[slot], bbox, score, seconds)
             else:
                 self._fail(
                     self._active.pop(slot),
@@ -242,8 +244,11 @@ class _Work:
         finally:
             self._outcome.waiting_seconds += time.perf_counter() - start
 
-    def _note(self, video: _Video, bbox: Float[np.ndarray, "4"], seconds: float) -> None:
+    def _note(
+        self, video: _Video, bbox: Float[np.ndarray, "4"], score: float, seconds: float
+    ) -> None:
         video.boxes.append(bbox)
+        video.scores.append(score)
         video.seconds.append(seconds)
         self._progress.update()
 

@@ -6,6 +6,7 @@
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -53,7 +54,7 @@ def save(
     Args:
         directory: made if it is not there.
         config: sizes of the network.
-        variables: the training form's `params` and `batch_stats`.
+        variables: the training form's `params` and `batch_stats`, in any floating point type.
         metadata: anything JSON can hold.
         overwrite: replace the checkpoint in a directory that exists.
 
@@ -91,6 +92,8 @@ def read(directory: str | os.PathLike[str]) -> Checkpoint:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         config = model_config_from_dict(json.loads(header["model"]))
         metadata = json.loads(header["about"])
+        if not isinstance(metadata, dict):
+            raise ValueError(f"its story should be a table of names and values, got {metadata!r}")
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a checkpoint of this project: {error}") from error
     expected = _flatten(abstract_variables(config))
@@ -100,6 +103,12 @@ def read(directory: str | os.PathLike[str]) -> Checkpoint:
         {name: array.astype(np.float32) for name, array in arrays.items()}, sep="/"
     )
     return Checkpoint(config, variables, metadata)
+
+
+def sha256(directory: str | os.PathLike[str]) -> str:
+    """The checksum of a checkpoint's file; OSError if there is none."""
+    with (Path(directory) / FILE_NAME).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flatten(variables: Mapping[str, Any]) -> dict[str, Any]:

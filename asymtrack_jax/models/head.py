@@ -16,9 +16,10 @@ class Prediction:
 
     Attributes:
         boxes: cxcywh, in sides of the search crop: [0, 1] is inside it.
-        scores: in (0, 1], the geometric mean of the two corner distributions' largest cells. It
-            falls when a corner is uncertain, but it is not calibrated: not a probability, and not
-            comparable between checkpoints.
+        scores: above 0, and at most 1 up to rounding: how much of each corner's distribution lies
+            within some two by two cells, the geometric mean of both corners. It falls when a corner
+            is uncertain, but it is not calibrated: not a probability, and not comparable between
+            checkpoints (`tracking.calibration`).
     """
 
     boxes: Float[Array, "B 4"]
@@ -76,5 +77,9 @@ def decode(score_maps: Float[Array, "B 2 S S"]) -> Prediction:
     x = jnp.einsum("bkij,j->bk", probabilities, positions)
     y = jnp.einsum("bkij,i->bk", probabilities, positions)
     corners = jnp.stack([x, y], axis=-1).reshape(B, 4)
-    scores = jnp.sqrt(probabilities.max((-2, -1)).prod(-1))
+    # Four cells, since a corner between cells is spread over as many however certain it is.
+    padded = jnp.pad(probabilities, ((0, 0), (0, 0), (0, 1), (0, 1)))
+    rows = padded[..., 1:, :] + padded[..., :-1, :]
+    windows = rows[..., 1:] + rows[..., :-1]
+    scores = jnp.sqrt(windows.max((-2, -1)).prod(-1))
     return Prediction(xyxy_to_cxcywh(corners), scores)

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import tqdm
-from jaxtyping import Float, Float64, UInt8
+from jaxtyping import Bool, Float, Float64, UInt8
 
 from asymtrack_jax.boxes import iou
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.files import write_atomically
 from asymtrack_jax.tracking import draw
-from asymtrack_jax.tracking.video import FrameSource, VideoWriter
+from asymtrack_jax.tracking.video import FrameSource, GifWriter, VideoWriter
 
 Frame = UInt8[np.ndarray, "H W 3"]
 
@@ -37,6 +37,11 @@ class MultiTracker(Protocol):
         """Returns boxes [N, 4] and scores [N]."""
         ...
 
+    @property
+    def lost(self) -> Any:
+        """Which targets are lost, [N]."""
+        ...
+
 
 class Step(NamedTuple):
     """One frame and where the targets are in it.
@@ -45,12 +50,14 @@ class Step(NamedTuple):
         frame: uint8 RGB.
         bboxes: xywh, pixels.
         scores: 1 in the first frame, whose boxes are given.
+        lost: which targets are lost; their boxes are where they were.
         seconds: what the tracker's update took; NaN in the first frame.
     """
 
     frame: Frame
     bboxes: Float[np.ndarray, "N 4"]
     scores: Float[np.ndarray, " N"]
+    lost: Bool[np.ndarray, " N"]
     seconds: float
 
 
@@ -79,20 +86,21 @@ def follow(
     for index, frame in enumerate(frames):
         if index == 0:
             tracker.init(frame, init_bboxes)
-            yield Step(frame, init_bboxes, np.ones(len(init_bboxes)), math.nan)
+            scores, lost = np.ones(len(init_bboxes)), np.zeros(len(init_bboxes), bool)
+            yield Step(frame, init_bboxes, scores, lost, math.nan)
         else:
             start = time.perf_counter()
             bboxes, scores = tracker.update(frame)
-            yield Step(frame, bboxes, scores, time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            yield Step(frame, bboxes, scores, tracker.lost, seconds)
 
 
 def follow_to_files(
     tracker: MultiTracker,
     source: FrameSource,
     init_bboxes: Float[np.ndarray, "N 4"],
-    video: VideoWriter,
+    video: VideoWriter | GifWriter,
     *,
-    notice: str = "",
     show: bool = False,
 ) -> Tracks:
     """Follows targets, and writes an annotated video and, beside it, a file of boxes.
@@ -107,7 +115,6 @@ def follow_to_files(
         init_bboxes: the targets in the first frame, xywh in pixels.
         video: for the annotated frames; closed here. The boxes (see `write_boxes`) go beside it, to
             the same name in .txt.
-        notice: written on every frame.
         show: show the frames in a window as well, where q or Escape stops.
 
     Raises:
@@ -125,7 +132,7 @@ def follow_to_files(
             for step in tqdm.tqdm(following, total=source.num_frames, unit="frame"):
                 rate = _rate(seconds, _RATE_WINDOW)
                 status = f"#{len(bboxes)}" + ("" if math.isnan(rate) else f"  {rate:.0f} fps")
-                annotated = draw.annotate(step.frame, step.bboxes, step.scores, status, notice)
+                annotated = draw.annotate(step.frame, step.bboxes, step.scores, step.lost, status)
                 video.write(annotated)
                 bboxes.append(step.bboxes)
                 scores.append(step.scores)

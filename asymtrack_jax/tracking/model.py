@@ -13,11 +13,13 @@ from jaxtyping import Array, Float, UInt8
 from asymtrack_jax.config import ModelConfig
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models import checkpoint
-from asymtrack_jax.models.asymtrack import AsymTrack, init_variables
+from asymtrack_jax.models.asymtrack import AsymTrack
 from asymtrack_jax.models.efficientmod import Modulation
 from asymtrack_jax.models.fuse import fuse
 from asymtrack_jax.models.head import Prediction
+from asymtrack_jax.tracking.calibration import Calibration, of_checkpoint
 from asymtrack_jax.tracking.crop import normalise
+from asymtrack_jax.weights import TINY
 
 Image = Float[Array | np.ndarray, "B S S 3"] | UInt8[Array | np.ndarray, "B S S 3"]
 
@@ -30,10 +32,17 @@ class Model:
 
     Attributes:
         config: sizes of the network.
+        calibration: makes expected overlaps of its scores; None if nobody has measured it.
     """
 
     def __init__(
-        self, config: ModelConfig, variables: Any, *, fused: bool = True, constant: bool = True
+        self,
+        config: ModelConfig,
+        variables: Any,
+        *,
+        fused: bool = True,
+        constant: bool = True,
+        calibration: Calibration | None = None,
     ):
         """Binds variables to the network.
 
@@ -43,10 +52,11 @@ class Model:
             fused: which form they are.
             constant: compile the weights in, so that XLA lays them out once: faster. Otherwise
                 models of one configuration share what is compiled, for weights that change often.
+            calibration: of its scores, if there is one.
         """
         variables = jax.device_put(variables)
         functions = [functools.partial(f, variables) for f in _functions(config, fused, constant)]
-        self.config = config
+        self.config, self.calibration = config, calibration
         self._init_template, self._step = map(jax.jit, functions) if constant else functions
 
     def init_template(self, template: Image) -> Modulation:
@@ -72,6 +82,14 @@ class Model:
             )
         return self._step(modulation, search)
 
+    def rate(self, scores: Float[np.ndarray, "*b"]) -> Float[np.ndarray, "*b"]:
+        """The overlap (IoU) to be expected, in (0, 1), by the scores that `step` gives.
+
+        Without a calibration the scores themselves, which rise and fall with the overlap, but mean
+        no amount of it.
+        """
+        return self.calibration(scores) if self.calibration else scores
+
 
 @functools.cache
 def _functions(config: ModelConfig, fused: bool, constant: bool) -> tuple[Callable, Callable]:
@@ -87,8 +105,8 @@ def _functions(config: ModelConfig, fused: bool, constant: bool) -> tuple[Callab
     return (init_template, step) if constant else (jax.jit(init_template), jax.jit(step))
 
 
-def load(directory: str | os.PathLike[str], *, fused: bool = True) -> Model:
-    """Loads a checkpoint that `convert_weights` wrote.
+def load(directory: str | os.PathLike[str] = TINY, *, fused: bool = True) -> Model:
+    """Loads a checkpoint: the package's own, or one that training or `convert_weights` wrote.
 
     Args:
         directory: the checkpoint's directory.
@@ -99,12 +117,7 @@ def load(directory: str | os.PathLike[str], *, fused: bool = True) -> Model:
     """
     loaded = checkpoint.read(directory)
     variables = fuse(loaded.variables) if fused else loaded.variables
-    return Model(loaded.config, variables, fused=fused)
-
-
-def from_scratch(config: ModelConfig, seed: int = 0) -> Model:
-    """A model with fresh, untrained weights: it runs as fast as any, and follows nothing."""
-    return Model(config, fuse(init_variables(config, seed)))
+    return Model(loaded.config, variables, fused=fused, calibration=of_checkpoint(loaded.metadata))
 
 
 def _as_input(image: Array) -> Array:

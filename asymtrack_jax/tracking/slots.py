@@ -18,12 +18,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from asymtrack_jax.boxes import clip_to_frame
-from asymtrack_jax.data.crop import crop_square
 from asymtrack_jax.models.efficientmod import Modulation
-from asymtrack_jax.tracking.crop import map_back
 from asymtrack_jax.tracking.model import Model
-from asymtrack_jax.tracking.tracker import TrackerState, advance, check_frame, start
+from asymtrack_jax.tracking.recovery import OFF, Recovery, Targets
+from asymtrack_jax.tracking.tracker import (
+    TrackerState,
+    advance,
+    check_frame,
+    search_crops,
+    settle,
+    start,
+)
 
 Frame = UInt8[np.ndarray, "H W 3"]
 
@@ -31,15 +36,18 @@ Frame = UInt8[np.ndarray, "H W 3"]
 Found = dict[int, tuple[Float[np.ndarray, "4"], float]]
 
 
-def make_slots(model: Model, count: int) -> "BatchedSlots | ThreadedSlots":
+def make_slots(
+    model: Model, count: int, recovery: Recovery = OFF
+) -> "BatchedSlots | ThreadedSlots":
     """The kind of slots that is faster on the device at hand.
 
     Args:
         model: follows.
         count: how many videos at once, at least 1.
+        recovery: what to do when the score stays low; by default nothing.
     """
     kind = ThreadedSlots if jax.default_backend() == "cpu" else BatchedSlots
-    return kind(model, count)
+    return kind(model, count, recovery)
 
 
 class ThreadedSlots:
@@ -49,9 +57,9 @@ class ThreadedSlots:
         count: how many videos at once.
     """
 
-    def __init__(self, model: Model, count: int):
+    def __init__(self, model: Model, count: int, recovery: Recovery = OFF):
         self.count = count
-        self._model = model
+        self._model, self._recovery = model, recovery
         self._states: dict[int, TrackerState] = {}
         self._map = _parallel_map(count)
 
@@ -77,11 +85,13 @@ class ThreadedSlots:
         """
 
         def step(slot: int) -> tuple[Float[np.ndarray, "4"], float]:
+            state = self._states[slot]
             try:
-                self._states[slot], scores = advance(self._model, self._states[slot], frames[slot])
+                state, scores = advance(self._model, state, frames[slot], self._recovery)
             except FloatingPointError:
                 return np.full(4, np.nan), 0.0
-            return self._states[slot].bboxes[0], float(scores[0])
+            self._states[slot] = state
+            return state.targets.bboxes[0], float(scores[0])
 
         return dict(zip(frames, self._map(step, frames), strict=True))
 
@@ -95,10 +105,10 @@ class BatchedSlots:
         count: how many videos at once.
     """
 
-    def __init__(self, model: Model, count: int):
+    def __init__(self, model: Model, count: int, recovery: Recovery = OFF):
         self.count = count
-        self._model = model
-        self._bboxes = np.full((count, 4), np.nan)
+        self._model, self._recovery = model, recovery
+        self._targets: dict[int, Targets] = {}  # of one target each
         self._modulation: Modulation | None = None
         self._map = _parallel_map(count)
 
@@ -109,36 +119,37 @@ class BatchedSlots:
             self._modulation = _repeat(state.modulation, self.count)
         else:
             self._modulation = _replace(self._modulation, state.modulation, slot)
-        self._bboxes[slot] = init_bbox
+        self._targets[slot] = state.targets
 
     def advance(self, frames: Mapping[int, Frame]) -> Found:
         """See `ThreadedSlots.advance`."""
         for frame in frames.values():
             check_frame(frame)
-        c, slots = self._model.config, list(frames)
-        searches = np.zeros((self.count, c.search_size, c.search_size, 3), np.uint8)
-        scales = np.empty(len(slots))
+        side = self._model.config.search_size
+        searches, scales = np.zeros((self.count, side, side, 3), np.uint8), np.empty(self.count)
 
-        def crop(index: int) -> None:
-            slot = slots[index]
-            bbox = self._bboxes[slot]
-            searches[slot], scales[index] = crop_square(
-                frames[slot], bbox, c.search_factor, c.search_size
+        def crop(slot: int) -> None:
+            row = slice(slot, slot + 1)
+            searches[row], scales[row] = search_crops(
+                self._model, self._targets[slot], frames[slot], self._recovery
             )
 
-        list(self._map(crop, range(len(slots))))
+        list(self._map(crop, frames))
         assert self._modulation is not None
         prediction = self._model.step(self._modulation, searches)
         boxes, scores = jax.device_get((prediction.boxes, prediction.scores))
-        bboxes = map_back(
-            boxes[slots].astype(np.float64), self._bboxes[slots], scales, c.search_size
-        )
+        scores = self._model.rate(scores)
         found = {}
-        for slot, bbox in zip(slots, bboxes, strict=True):
-            if np.isfinite(bbox).all():
-                bbox = clip_to_frame(bbox, *frames[slot].shape[:2])
-                self._bboxes[slot] = bbox
-            found[slot] = bbox, float(scores[slot])
+        for slot, frame in frames.items():
+            if not np.isfinite(boxes[slot]).all():
+                found[slot] = np.full(4, np.nan), 0.0
+                continue
+            row = slice(slot, slot + 1)
+            self._targets[slot] = settle(
+                *(self._model, self._targets[slot], frame, self._recovery),
+                *(boxes[row], scales[row], scores[row]),
+            )
+            found[slot] = self._targets[slot].bboxes[0], float(scores[slot])
         return found
 
 

@@ -14,6 +14,7 @@ from asymtrack_jax.errors import InputError
 from asymtrack_jax.models.efficientmod import Modulation
 from asymtrack_jax.tracking.crop import map_back
 from asymtrack_jax.tracking.model import Model
+from asymtrack_jax.tracking.recovery import OFF, Recovery, Targets
 
 Frame = UInt8[np.ndarray, "H W 3"]
 
@@ -23,11 +24,11 @@ class TrackerState:
     """All that is known of N targets between two frames.
 
     Attributes:
-        bboxes: where they are, xywh in pixels.
+        targets: where they are.
         modulation: what their templates left, batch size N.
     """
 
-    bboxes: Float[np.ndarray, "N 4"]
+    targets: Targets
     modulation: Modulation
 
 
@@ -41,14 +42,15 @@ def start(model: Model, frame: Frame, init_bboxes: Float[np.ndarray, "N 4"]) -> 
     check_frame(frame)
     check_init_bboxes(init_bboxes, frame.shape[0], frame.shape[1])
     c = model.config
-    templates, _ = _crops(frame, init_bboxes, c.template_factor, c.template_size)
-    return TrackerState(init_bboxes, model.init_template(templates))
+    factors = np.full(len(init_bboxes), c.template_factor)
+    templates, _ = _crops(frame, init_bboxes, factors, c.template_size)
+    return TrackerState(Targets.at(init_bboxes), model.init_template(templates))
 
 
 def advance(
-    model: Model, state: TrackerState, frame: Frame
+    model: Model, state: TrackerState, frame: Frame, recovery: Recovery = OFF
 ) -> tuple[TrackerState, Float[np.ndarray, " N"]]:
-    """The state after the next frame, and each target's score (see `Prediction`).
+    """The state after the next frame, and each target's score (see `Model.rate`).
 
     The frame may be of another size than the last one: the search goes on around the same pixels,
     and boxes are moved into the new frame. Every box is at least 10 pixels wide and high, with at
@@ -59,16 +61,49 @@ def advance(
         FloatingPointError: the network's output is not finite.
     """
     check_frame(frame)
-    c = model.config
-    searches, scales = _crops(frame, state.bboxes, c.search_factor, c.search_size)
+    searches, scales = search_crops(model, state.targets, frame, recovery)
     prediction = model.step(state.modulation, searches)
     boxes, scores = jax.device_get((prediction.boxes, prediction.scores))
-    boxes = boxes.astype(np.float64)
     if not np.isfinite(boxes).all():
         raise FloatingPointError(f"the network predicted {boxes.tolist()}: are its weights sound?")
-    bboxes = map_back(boxes, state.bboxes, scales, c.search_size)
+    scores = model.rate(scores)
+    targets = settle(model, state.targets, frame, recovery, boxes, scales, scores)
+    return dataclasses.replace(state, targets=targets), scores
+
+
+def search_crops(
+    model: Model, targets: Targets, frame: Frame, recovery: Recovery
+) -> tuple[UInt8[np.ndarray, "N S S 3"], Float[np.ndarray, " N"]]:
+    """What the network is to search in a frame, and each crop's scale, crop pixels per pixel."""
+    c = model.config
+    factors = c.search_factor * recovery.widening(targets)
+    return _crops(frame, targets.bboxes, factors, c.search_size)
+
+
+def settle(
+    model: Model,
+    targets: Targets,
+    frame: Frame,
+    recovery: Recovery,
+    boxes: Float[np.ndarray, "N 4"],
+    scales: Float[np.ndarray, " N"],
+    scores: Float[np.ndarray, " N"],
+) -> Targets:
+    """Where the targets are after a frame, by what the network found in their search crops.
+
+    Args:
+        model: found it.
+        targets: before the frame.
+        frame: that the crops are of.
+        recovery: decides what to believe.
+        boxes: cxcywh in sides of the crop.
+        scales: of the crops.
+        scores: of the boxes.
+    """
+    boxes = boxes.astype(np.float64)
+    bboxes = map_back(boxes, targets.bboxes, scales, model.config.search_size)
     bboxes = clip_to_frame(bboxes, frame.shape[0], frame.shape[1])
-    return dataclasses.replace(state, bboxes=bboxes), scores
+    return recovery.judge(targets, bboxes, scores)
 
 
 class Tracker:
@@ -80,10 +115,14 @@ class Tracker:
 
     Frames are uint8 RGB [H, W, 3] (OpenCV reads BGR: use `cv2.cvtColor`). Boxes are x, y, w, h in
     pixels of the frame, with the top-left pixel's corner at 0, 0.
+
+    Args:
+        model: follows.
+        recovery: what to do when the score stays low; by default nothing.
     """
 
-    def __init__(self, model: Model):
-        self._model = model
+    def __init__(self, model: Model, recovery: Recovery = OFF):
+        self._model, self._recovery = model, recovery
         self._state: TrackerState | None = None
         self._single = True
 
@@ -109,16 +148,30 @@ class Tracker:
         """Finds the targets in the next frame.
 
         Returns:
-            The box (xywh, float64) and its score, a number; of N targets, [N, 4] and [N].
+            The box (xywh, float64) and its score, a number (see `Model.rate`); of N targets,
+            [N, 4] and [N].
 
         Raises:
             InputError: `init` was not called, or the frame is not uint8 RGB.
         """
+        self._state, scores = advance(self._model, self._started(), frame, self._recovery)
+        bboxes = self._state.targets.bboxes.copy()
+        return (bboxes[0], float(scores[0])) if self._single else (bboxes, scores)
+
+    @property
+    def lost(self) -> Any:
+        """Whether the target is lost; of N targets, [N]. Never without recovery.
+
+        Raises:
+            InputError: `init` was not called.
+        """
+        lost = self._recovery.lost(self._started().targets)
+        return bool(lost[0]) if self._single else lost
+
+    def _started(self) -> TrackerState:
         if self._state is None:
             raise InputError("the tracker has no target yet: call init(frame, init_bbox) first")
-        self._state, scores = advance(self._model, self._state, frame)
-        bboxes = self._state.bboxes.copy()
-        return (bboxes[0], float(scores[0])) if self._single else (bboxes, scores)
+        return self._state
 
 
 def as_bboxes(init_bbox: object) -> Float64[np.ndarray, "..."]:
@@ -160,7 +213,11 @@ def check_init_bboxes(bboxes: Float[np.ndarray, "N 4"], height: int, width: int)
 
 
 def _crops(
-    frame: Frame, bboxes: Float[np.ndarray, "N 4"], factor: float, size: int
+    frame: Frame,
+    bboxes: Float[np.ndarray, "N 4"],
+    factors: Float[np.ndarray, " N"],
+    size: int,
 ) -> tuple[UInt8[np.ndarray, "N size size 3"], Float[np.ndarray, " N"]]:
-    crops, scales = zip(*(crop_square(frame, bbox, factor, size) for bbox in bboxes), strict=True)
+    each = zip(bboxes, factors.tolist(), strict=True)
+    crops, scales = zip(*(crop_square(frame, *target, size) for target in each), strict=True)
     return np.stack(crops), np.array(scales)

@@ -14,10 +14,12 @@ from jaxtyping import Float, UInt8
 from asymtrack_jax.data.sequences import IMAGE_SUFFIXES, image_files, read_frame
 from asymtrack_jax.data.synthetic import render_clip
 from asymtrack_jax.errors import InputError
+from asymtrack_jax.files import write_atomically
 
 Frame = UInt8[np.ndarray, "H W 3"]
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # both are in every build of OpenCV
+GIF, GIF_SIDE, GIF_FPS = ".gif", 320, 12.5  # small enough for a page
 DEFAULT_FPS = 25.0  # of a source that does not say, such as a folder of images
 
 
@@ -43,19 +45,20 @@ class FrameSource:
     truth: Float[np.ndarray, "T 4"] | None = None
 
 
-def open_source(name: str | None) -> FrameSource:
+def open_source(name: str | None, seed: int = 0) -> FrameSource:
     """Opens a video file, a folder of images, a camera (by index: 0, 1, ...) or a rendered clip.
 
     Images are taken in the order of their names, where numbers count by value: 2 before 10.
 
     Args:
         name: None for the clip.
+        seed: of the clip.
 
     Raises:
         InputError: there is no such thing, it is of another kind, or it holds no readable frame.
     """
     if name is None:
-        clip = render_clip(120, size=(360, 480))
+        clip = render_clip(120, (360, 480), seed)
         return FrameSource(clip[0], iter(clip), num_frames=len(clip), truth=clip.boxes)
     path = Path(name)
     if path.is_dir():
@@ -102,6 +105,24 @@ def _read_capture(capture: cv2.VideoCapture) -> Iterator[Frame]:
         yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
+def open_writer(path: Path, fps: float) -> "VideoWriter | GifWriter":
+    """What writes a video of the kind that the file's name asks for.
+
+    Raises:
+        InputError: the name ends in none of .mp4, .avi and .gif, or its folder is not there or
+            cannot be written to.
+    """
+    kinds = dict.fromkeys(CODECS, VideoWriter) | {GIF: GifWriter}
+    kind = kinds.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(f"{path}: the output's name must end in one of {', '.join(kinds)}")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path} cannot be written; choose another output")
+    return kind(path, fps)
+
+
 class VideoWriter:
     """Writes RGB frames to a video of the first frame's size; others are letterboxed to it.
 
@@ -112,18 +133,6 @@ class VideoWriter:
     """
 
     def __init__(self, path: Path, fps: float):
-        """Prepares to write.
-
-        Raises:
-            InputError: the name ends neither in .mp4 nor in .avi, or its folder is not there or
-                cannot be written to.
-        """
-        if path.suffix.lower() not in CODECS:
-            raise InputError(f"{path}: the output's name must end in {' or '.join(CODECS)}")
-        if not path.parent.is_dir():
-            raise InputError(f"{path}: there is no folder {path.parent}; make it first")
-        if path.is_dir() or not os.access(path.parent, os.W_OK):
-            raise InputError(f"{path} cannot be written; choose another output")
         self.path, self._fps = path, fps
         self._partial = path.with_name(f".{path.stem}.partial{path.suffix}")
         self._writer: cv2.VideoWriter | None = None
@@ -169,6 +178,60 @@ class VideoWriter:
             self._partial.unlink(missing_ok=True)
             raise InputError(f"{self.path} could not be written whole: is the disk full?")
         self._partial.replace(self.path)
+
+
+class GifWriter:
+    """Writes RGB frames to an animation for a page: 320 pixels at most, 12.5 frames a second.
+
+    Larger frames are made smaller and some of a faster source's frames are left out; frames of
+    another size than the first are letterboxed. All are held in memory until the writer is closed;
+    then, after one frame or more, the file appears, or replaces what was there.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, path: Path, fps: float):
+        self.path = path
+        self._stride = max(1, round(fps / GIF_FPS))
+        self._milliseconds = round(1000 * self._stride / fps)
+        self._frames: list[Frame] = []
+        self._count = 0
+
+    def __enter__(self) -> "GifWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write(self, frame: Frame) -> None:
+        """Appends a frame, uint8 RGB [H, W, 3]."""
+        if self._count % self._stride == 0:
+            size = self._frames[0].shape[:2] if self._frames else _at_most(frame, GIF_SIDE)
+            self._frames.append(cv2.cvtColor(letterbox(frame, *size), cv2.COLOR_RGB2BGR))
+        self._count += 1
+
+    def close(self) -> None:
+        """Writes the file.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        frames, self._frames = self._frames, []
+        if not frames:
+            return
+        animation = cv2.Animation()
+        animation.frames = frames
+        animation.durations = [self._milliseconds] * len(frames)
+        _, encoded = cv2.imencodeanimation(GIF, animation)
+        write_atomically(self.path, encoded.tobytes())
+
+
+def _at_most(frame: Frame, side: int) -> tuple[int, int]:
+    """Height and width of a frame that is made smaller, if need be, to a longest side."""
+    height, width = frame.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    return max(1, round(scale * height)), max(1, round(scale * width))
 
 
 def letterbox(frame: Frame, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:

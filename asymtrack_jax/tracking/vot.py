@@ -28,6 +28,7 @@ from asymtrack_jax.data.sequences import read_frame
 from asymtrack_jax.errors import InputError, run_main
 from asymtrack_jax.tracking.model import Model, load
 from asymtrack_jax.tracking.tracker import Tracker
+from asymtrack_jax.weights import TINY
 
 
 def serve(model: Model) -> None:
@@ -89,7 +90,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--checkpoint", required=True, help="a converted checkpoint")
+    checkpoint_help = "its directory; default: the weights in the package"
+    parser.add_argument("--checkpoint", default=TINY, help=checkpoint_help)
     serve(load(parser.parse_args(argv).checkpoint))
 
 

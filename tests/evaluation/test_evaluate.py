@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 
 import evaluate
+from asymtrack_jax import weights
 from asymtrack_jax.config import VARIANTS
 from asymtrack_jax.data.readers.text import read_boxes
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import benchmarks, command
 from asymtrack_jax.evaluation.benchmarks import BENCHMARKS
 from asymtrack_jax.models import checkpoint
+from asymtrack_jax.tracking.calibration import Calibration
+from asymtrack_jax.tracking.recovery import Recovery
 from tests.evaluation.sequences import FakeSlots, write_sequences
 
 
@@ -79,8 +82,9 @@ def fake(monkeypatch):
     """
     counts = []
     monkeypatch.setattr(command.pictures, "write_plots", lambda report, directory: {})
+    monkeypatch.setattr(command.pictures, "write_reliability", lambda *arguments: {})
 
-    def slots(model, count):
+    def slots(model, count, recovery):
         counts.append(count)
         return FakeSlots(count)
 
@@ -103,6 +107,7 @@ def test_a_run_tracks_writes_and_prints(workplace):
 def test_a_run_leaves_a_report_and_pictures(workplace):
     written = {path.name for path in (workplace.root / "results").iterdir()}
     plots = {f"{name}.{kind}" for name in CURVES for kind in ("png", "pdf")}
+    plots |= {"score.png", "score.pdf"}
     assert written == plots | {"boxes", "report.json", "report.md", "worst.png"}
     content = json.loads((workplace.root / "results" / "report.json").read_text())
     assert content["trackers"][0]["name"] == "weights"
@@ -166,7 +171,7 @@ def test_a_missing_checkpoint_leaves_nothing_behind(workplace):
 @pytest.fixture
 def place(tmp_path, monkeypatch, model):
     """Four sequences, and no network: what `--checkpoint` would load is not used."""
-    monkeypatch.setattr(command.models, "from_scratch", lambda config: model)
+    monkeypatch.setattr(command.models, "load", lambda directory: model)
     monkeypatch.chdir(tmp_path)
     write_sequences(tmp_path / "root" / "folder", {"a": 3, "b": 5, "c": 3, "d": 2})
     monkeypatch.setenv("ASYMTRACK_DATA", str(tmp_path / "root"))
@@ -177,14 +182,25 @@ def test_data_sets_are_found_below_one_folder_and_results_have_a_place(place, fa
     assert evaluate.main(["--dataset", "folder", "--float_results"]) == 0
     output = place / "results" / "folder"
     assert read_boxes(output / "boxes" / "b.txt")[4, 0] == 10.5
-    printed = capsys.readouterr()
-    assert "untrained weights" in printed.err
-    assert "**Note:** the weights are untrained" in (output / "report.md").read_text()
-    assert "4 of 4 sequences, 13 frames" in printed.out
+    assert "4 of 4 sequences, 13 frames" in capsys.readouterr().out
     manifest = json.loads((output / "boxes" / "manifest.json").read_text())
-    assert manifest["checkpoint_sha256"] == "untrained"
+    assert manifest["checkpoint_sha256"] == checkpoint.sha256(weights.TINY)
+    assert manifest["recovery"] is None
     with pytest.raises(InputError, match=r"no folder .*root/otb100: expected OTB100"):
         evaluate.main(["--dataset", "otb100"])
+
+
+def test_recovery_is_asked_for_and_goes_by_calibrated_scores(place, fake, model, monkeypatch):
+    arguments = ["--dataset", "folder", "--recover"]
+    with pytest.raises(InputError, match="not calibrated"):
+        evaluate.main(arguments)
+    monkeypatch.setattr(model, "calibration", Calibration(1.0, 0.0))
+    assert evaluate.main(arguments) == 0
+    boxes = place / "results" / "folder" / "boxes"
+    manifest = json.loads((boxes / "manifest.json").read_text())
+    assert manifest["recovery"] == dataclasses.asdict(Recovery())
+    with pytest.raises(InputError, match=r"results of another run .*recovery"):
+        evaluate.main(arguments[:-1])
 
 
 def test_a_data_set_must_be_somewhere(place, monkeypatch):
@@ -225,7 +241,7 @@ def test_counts_must_be_positive(place, option):
 
 
 def test_results_of_any_tracker_are_scored_without_network_and_images(place, monkeypatch, capsys):
-    monkeypatch.delattr(command.models, "from_scratch")
+    monkeypatch.delattr(command.models, "load")
     for tracker, shift in (("mine", 0), ("theirs", 3)):
         (place / tracker).mkdir()
         for name, start, length in (("a", 5.5, 3), ("b", 6.5, 5), ("c", 7.5, 3), ("d", 8.5, 2)):
@@ -272,7 +288,7 @@ def test_withheld_annotation_makes_an_archive(place, fake, capsys):
     printed = capsys.readouterr()
     assert "2 checked results for GOT-10k's server" in printed.out
     assert "the annotation is withheld" in printed.out
-    assert (place / "results" / "got10k_test" / "untrained_got10k.zip").exists()
+    assert (place / "results" / "got10k_test" / "tiny_got10k.zip").exists()
 
 
 def test_lasot_has_its_attributes():

@@ -27,6 +27,16 @@ def judge(place, protocol="otb", attributes=None, labels=("still",)):
     return report.compare("set", PROTOCOLS[protocol], folders, sequences, attributes=attributes)
 
 
+def test_overlap_is_plotted_by_score_if_there_are_scores(place):
+    root, sequences = place
+    judged = judge(place)
+    assert pictures.write_reliability(judged, sequences, root / "pictures") == {}
+    np.savetxt(root / "results" / "a_score.txt", np.linspace(1, 0.3, 12))
+    shown = pictures.write_reliability(judged, sequences, root / "pictures")
+    assert shown == {"Overlap by score": "score.png"}
+    assert {path.name for path in (root / "pictures").iterdir()} == {"score.png", "score.pdf"}
+
+
 @pytest.mark.parametrize(
     ("protocol", "labels", "names"),
     [

@@ -10,8 +10,13 @@ from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import results
 
 BOXES = np.array([[1.9, 2.0, 30.7, 40.2], [-3.9, 5.5, 31.0, 41.9999999]])
-SECONDS = np.array([0.5, 0.25])
-MANIFEST = {"checkpoint_sha256": "a1", "dataset": "folder", "result_format": "int"}
+SECONDS, SCORES = np.array([0.5, 0.25]), np.array([1.0, 0.75])
+MANIFEST = {
+    "checkpoint_sha256": "a1",
+    "dataset": "folder",
+    "recovery": None,
+    "result_format": "int",
+}
 
 
 def sequence(name="one", boxes=BOXES):
@@ -24,20 +29,22 @@ def finished(directory, *sequences, floats=False):
 
 
 def test_boxes_are_truncated_to_integers_and_separated_by_tabs(tmp_path):
-    results.write_result(tmp_path, "one", BOXES, SECONDS, floats=False)
+    results.write_result(tmp_path, "one", BOXES, SCORES, SECONDS, floats=False)
     assert (tmp_path / "one.txt").read_text() == "1\t2\t30\t40\n-3\t5\t31\t41\n"
     np.testing.assert_array_equal(results.read_seconds(tmp_path, "one"), SECONDS)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.txt", "one_time.txt"]
+    np.testing.assert_array_equal(results.read_scores(tmp_path, "one"), SCORES)
+    written = sorted(path.name for path in tmp_path.iterdir())
+    assert written == ["one.txt", "one_score.txt", "one_time.txt"]
 
 
 def test_boxes_are_written_as_floats_on_request(tmp_path):
-    results.write_result(tmp_path, "one", BOXES, SECONDS, floats=True)
+    results.write_result(tmp_path, "one", BOXES, SCORES, SECONDS, floats=True)
     np.testing.assert_allclose(read_boxes(tmp_path / "one.txt"), BOXES, atol=1e-6)
 
 
 @pytest.mark.parametrize("floats", [False, True])
 def test_a_result_with_one_line_a_frame_is_finished(tmp_path, floats):
-    results.write_result(tmp_path, "one", BOXES, SECONDS, floats=floats)
+    results.write_result(tmp_path, "one", BOXES, SCORES, SECONDS, floats=floats)
     others = [sequence("two"), sequence("three")]
     (tmp_path / "three.txt").write_text("1\t2\t30\t40\n")
     assert finished(tmp_path, sequence(), *others, floats=floats) == ["one"]
@@ -46,12 +53,12 @@ def test_a_result_with_one_line_a_frame_is_finished(tmp_path, floats):
 
 
 def test_a_result_of_other_data_is_refused(tmp_path):
-    results.write_result(tmp_path, "one", BOXES, SECONDS, floats=False)
+    results.write_result(tmp_path, "one", BOXES, SCORES, SECONDS, floats=False)
     with pytest.raises(InputError, match="a result on other data"):
         finished(tmp_path, sequence(boxes=BOXES + 1))
 
 
-@pytest.mark.parametrize("names", [("a", "b", "a"), ("a", "a_time")])
+@pytest.mark.parametrize("names", [("a", "b", "a"), ("a", "a_time"), ("a", "a_score")])
 def test_sequences_that_would_share_a_file_are_refused(tmp_path, names):
     with pytest.raises(InputError, match=r"sequences \['a'\] would overwrite others"):
         finished(tmp_path, *map(sequence, names))

@@ -59,6 +59,8 @@ def test_results_do_not_depend_on_slots_and_threads(tmp_path, output, count, wor
     for sequence in sequences:
         boxes = read_boxes(output / f"{sequence.name}.txt")
         np.testing.assert_array_equal(boxes, sequence.boxes)
+        scores = np.loadtxt(output / f"{sequence.name}_score.txt", ndmin=1)
+        assert scores.tolist() == [1.0] + [0.5] * (len(boxes) - 1)
         times = output / f"{sequence.name}_time.txt"
         assert times.exists() == (count == 1)
         if count == 1:
@@ -161,7 +163,11 @@ def test_an_interruption_keeps_what_was_finished(sequences, output):
 
     outcome = runner.run(Interrupted(), sequences, output, floats=False)
     assert (outcome.finished, outcome.interrupted, outcome.exit_status) == (1, True, 130)
-    assert sorted(path.name for path in output.iterdir()) == ["a.txt", "a_time.txt"]
+    assert sorted(path.name for path in output.iterdir()) == [
+        "a.txt",
+        "a_score.txt",
+        "a_time.txt",
+    ]
     again = runner.run(FakeSlots(), sequences, output, floats=False)
     assert (again.finished, again.skipped) == (2, 1)
 

@@ -23,7 +23,7 @@ SEQUENCES = [sequence("one"), sequence("two")]
 @pytest.fixture
 def folder(tmp_path):
     for each in SEQUENCES:
-        results.write_result(tmp_path, each.name, BOXES, np.full(3, 0.5), floats=True)
+        results.write_result(tmp_path, each.name, BOXES, np.ones(3), np.full(3, 0.5), floats=True)
     return ResultFolder("x", tmp_path)
 
 

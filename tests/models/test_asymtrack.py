@@ -114,9 +114,22 @@ class TestDecode:
         np.testing.assert_allclose(prediction.boxes[0] * 8, [3.0, 4.5, 4.0, 5.0], rtol=1e-6)
         np.testing.assert_allclose(prediction.scores, [1.0], rtol=1e-6)
 
-    def test_flat_maps_score_one_cell_in_all(self):
+    def test_flat_maps_score_four_cells_in_all(self):
         prediction = decode(jnp.zeros((3, 2, 8, 8)))
-        np.testing.assert_allclose(prediction.scores, [1 / 64] * 3, rtol=1e-6)
+        np.testing.assert_allclose(prediction.scores, [4 / 64] * 3, rtol=1e-6)
+
+    def test_a_corner_between_cells_scores_as_one_on_a_cell(self):
+        maps = np.zeros((1, 2, 8, 8), np.float32)
+        maps[0, 0, 2:4, 1:3] = maps[0, 1, 7, 4:6] = 100.0
+        prediction = decode(jnp.asarray(maps))
+        np.testing.assert_allclose(prediction.boxes[0] * 8, [3.0, 4.75, 3.0, 4.5], rtol=1e-6)
+        np.testing.assert_allclose(prediction.scores, [1.0], rtol=1e-6)
+
+    def test_a_corner_that_may_be_in_two_places_scores_the_likelier(self):
+        maps = np.full((1, 2, 8, 8), -100.0, np.float32)
+        maps[0, :, 0, 0] = maps[0, :, 7, 7] = 0.0
+        maps[0, :, 7, 7] += np.log(3, dtype=np.float32)
+        np.testing.assert_allclose(decode(jnp.asarray(maps)).scores, [0.75], rtol=1e-6)
 
     def test_huge_scores_stay_finite(self):
         maps = jnp.stack([jnp.full((2, 8, 8), -1e30), jnp.full((2, 8, 8), 1e30)])

@@ -67,6 +67,7 @@ NECK = CONFIG.feature_dim
         ({"header": {"model": "{"}}, "not a checkpoint of this project"),
         ({"header": {"model": "[]"}}, "not a checkpoint of this project"),
         ({"header": {"model": '{"depth": 3}'}}, "depth"),
+        ({"header": {"about": "[]"}}, "a table of names and values"),
     ],
 )
 def test_what_does_not_fit_is_named(directory, changes, message):

@@ -20,6 +20,7 @@ class FakeTracker:
 
     def __init__(self, on_update=lambda index: None):
         self.index, self.on_update = 0, on_update
+        self.lost = np.array([False, False])
 
     def init(self, frame, init_bbox):
         if (init_bbox < 0).any():
@@ -30,6 +31,7 @@ class FakeTracker:
         self.index += 1
         self.on_update(self.index)
         self.bboxes = self.bboxes + np.array([1, 0, 0, 0])
+        self.lost = np.array([self.index == 2, False])
         return self.bboxes, np.full(len(self.bboxes), 0.5, np.float32)
 
 
@@ -61,6 +63,13 @@ def test_boxes_and_video_are_written(tmp_path):
     np.testing.assert_array_equal(rows.reshape(5, 2, 5)[..., :4], expected)
     np.testing.assert_array_equal(rows.reshape(5, 2, 5)[..., 4], tracks.scores)
     assert (tmp_path / "out.txt").read_text().splitlines()[0].startswith("10.0000,12.0000,20.2500,")
+
+
+def test_what_is_lost_is_drawn_so(tmp_path, monkeypatch):
+    drawn, annotate = [], draw.annotate
+    monkeypatch.setattr(draw, "annotate", lambda *a: drawn.append(a[3].tolist()) or annotate(*a))
+    run(tmp_path, FakeTracker(), source_of(4))
+    assert drawn == [[False, False], [False, False], [True, False], [False, False]]
 
 
 def test_frames_are_not_kept(tmp_path):

@@ -11,9 +11,11 @@ from asymtrack_jax.config import model_config
 from asymtrack_jax.data.synthetic import render_clip
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models import checkpoint
+from asymtrack_jax.models.asymtrack import init_variables
 from asymtrack_jax.tracking import draw
-from asymtrack_jax.tracking.model import init_variables
+from asymtrack_jax.tracking.calibration import Calibration
 from asymtrack_jax.tracking.video import VideoWriter, open_source
+from asymtrack_jax.weights import TINY
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +54,7 @@ def test_follows_two_targets_in_a_video(tmp_path, clip, weights, capsys):
     np.testing.assert_allclose(rows[0, 1], [10, 10, 40, 30, 1])
     assert np.isfinite(rows).all()
     assert (rows[1:, :, 4] < 1).all()
-    printed = capsys.readouterr()
-    assert "12 of 12 frames, 2 target(s)" in printed.out
-    assert "untrained" not in printed.err
+    assert "12 of 12 frames, 2 target(s)" in capsys.readouterr().out
 
 
 def test_follows_images_of_changing_size(tmp_path, model, monkeypatch):
@@ -70,17 +70,26 @@ def test_follows_images_of_changing_size(tmp_path, model, monkeypatch):
 
 def test_works_without_any_argument(tmp_path, model, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(track, "from_scratch", {model_config("tiny"): model}.__getitem__)
-    notices = set()
-    annotate = draw.annotate
-    monkeypatch.setattr(draw, "annotate", lambda *a: notices.add(a[-1]) or annotate(*a))
+    monkeypatch.setattr(asymtrack_jax, "load", {TINY: model}.__getitem__)
     assert track.main([]) == 0
-    assert notices == {track.UNTRAINED}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["track.mp4", "track.txt"]
-    printed = capsys.readouterr()
-    assert "mean IoU with the truth" in printed.out
-    assert "untrained weights" in printed.err
-    assert "python -m convert_weights" in printed.err
+    assert "mean IoU with the truth" in capsys.readouterr().out
+
+
+def test_an_animation_of_a_chosen_clip_with_recovery(tmp_path, model, monkeypatch):
+    monkeypatch.setattr(asymtrack_jax, "load", lambda directory: model)
+    output = tmp_path / "track.gif"
+    arguments = ["--seed", "5", "--output", str(output), "--recover"]
+    with pytest.raises(InputError, match="not calibrated"):
+        track.main(arguments)
+    monkeypatch.setattr(model, "calibration", Calibration(1.0, -9.0))  # nothing is trusted
+    assert track.main(arguments) == 0
+    rows = np.loadtxt(tmp_path / "track.txt", delimiter=",")
+    np.testing.assert_allclose(rows[0, :4], render_clip(1, (360, 480), seed=5).boxes[0], atol=1e-4)
+    np.testing.assert_array_equal(rows[5:, :4], np.tile(rows[0, :4], (len(rows) - 5, 1)))
+    read, animation = cv2.imreadanimation(str(output))
+    assert read
+    assert len(animation.frames) == 60
 
 
 def test_interrupt_ends_with_status_130(tmp_path, clip, model, monkeypatch, capsys):
@@ -104,7 +113,7 @@ def test_errors_come_before_any_file(tmp_path, clip, weights):
     out = str(tmp_path / "out.mp4")
     for arguments, message in [
         (["missing.mp4"], "missing.mp4: no such"),
-        ([path, "--init-bbox", bbox, "--output", "out.gif"], r"\.mp4 or \.avi"),
+        ([path, "--init-bbox", bbox, "--output", "out.mkv"], r"\.mp4, \.avi, \.gif"),
         ([path, "--init-bbox", bbox, "--output", out, "--checkpoint", "none"], "no checkpoint"),
         ([path, "--init-bbox", "1,2", "--output", out, "--checkpoint", weights], "four numbers"),
         ([path, "--init-bbox", "900,2,9,9", "--output", out, "--checkpoint", weights], "outside"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asymtrack_jax.errors import InputError
-from asymtrack_jax.tracking.video import VideoWriter, letterbox, open_source
+from asymtrack_jax.tracking.video import VideoWriter, letterbox, open_source, open_writer
 
 
 def plain(value: int, size: tuple[int, int] = (48, 64)) -> np.ndarray:
@@ -95,8 +95,8 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("a.mkv", r"\.mp4 or \.avi"),
-        ("a", r"\.mp4 or"),
+        ("a.mkv", r"\.mp4, \.avi, \.gif"),
+        ("a", r"\.mp4, "),
         ("x/a.mp4", "no folder"),
         ("d.mp4", "cannot"),
     ],
@@ -104,7 +104,35 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, name):
 def test_refuses_outputs_at_once(tmp_path, name, message):
     (tmp_path / "d.mp4").mkdir()
     with pytest.raises(InputError, match=message):
-        VideoWriter(tmp_path / name, 25.0)
+        open_writer(tmp_path / name, 25.0)
+
+
+def test_an_animation_is_small_enough_for_a_page(tmp_path):
+    with open_writer(tmp_path / "a.GIF", 25.0) as video:
+        for value in (0, 80, 160, 240, 40):
+            video.write(plain(value, (480, 640)))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.GIF"]
+    read, animation = cv2.imreadanimation(str(tmp_path / "a.GIF"))
+    assert read
+    assert list(animation.durations) == [80] * 3
+    for frame, value in zip(animation.frames, (0, 160, 40), strict=True):
+        np.testing.assert_allclose(frame[..., 2::-1], plain(value, (240, 320)), atol=40)
+
+
+def test_an_animation_of_small_slow_frames_keeps_them_all(tmp_path):
+    with open_writer(tmp_path / "a.gif", 5.0) as video:
+        for size in ((48, 64), (96, 32)):
+            video.write(plain(250, size))
+    _, animation = cv2.imreadanimation(str(tmp_path / "a.gif"))
+    assert list(animation.durations) == [200] * 2
+    assert [frame.shape[:2] for frame in animation.frames] == [(48, 64)] * 2
+
+
+def test_no_frames_make_no_animation(tmp_path):
+    (tmp_path / "a.gif").write_text("before")
+    with open_writer(tmp_path / "a.gif", 25.0):
+        pass
+    assert (tmp_path / "a.gif").read_text() == "before"
 
 
 def test_folder_is_read_in_natural_order(tmp_path):

@@ -11,6 +11,7 @@ from asymtrack_jax.errors import InputError, run_main
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.fuse import fuse
 from asymtrack_jax.tracking.model import Model
+from asymtrack_jax.weights import TINY
 
 NEEDED = {"stablehlo": "flatbuffers", "onnx": "onnx"}
 
@@ -23,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "that run without this package: stablehlo for jax.export.deserialize on CPU, CUDA and "
         "TPU, onnx for ONNX Runtime and edge devices.",
     )
-    parser.add_argument("--checkpoint", type=Path, required=True, help="a converted checkpoint")
+    checkpoint_help = "its directory; default: the weights in the package"
+    parser.add_argument("--checkpoint", type=Path, default=TINY, help=checkpoint_help)
     parser.add_argument("--output", type=Path, required=True, help="directory to write")
     parser.add_argument("--format", choices=NEEDED, required=True)
     parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")

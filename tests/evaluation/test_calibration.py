@@ -1,0 +1,70 @@
+import json
+
+import numpy as np
+import pytest
+
+from asymtrack_jax.config import VARIANTS
+from asymtrack_jax.errors import InputError
+from asymtrack_jax.evaluation import calibration, results
+from asymtrack_jax.evaluation.reliability import Rated
+from asymtrack_jax.models import checkpoint
+from asymtrack_jax.tracking.calibration import Calibration, of_checkpoint
+from tests.evaluation.sequences import write_sequences
+
+
+def test_the_fit_finds_the_map_behind_the_overlaps():
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(0.05, 0.95, 20_000)
+    expected = Calibration(1.7, -0.6)(scores)
+    hits = rng.uniform(size=len(scores)) < expected
+    for overlaps, tolerance in ((expected, 1e-3), (hits.astype(float), 0.1)):
+        found = calibration.fit(Rated(scores, overlaps))
+        assert found.slope == pytest.approx(1.7, abs=tolerance)
+        assert found.offset == pytest.approx(-0.6, abs=tolerance)
+
+
+def test_scores_that_are_all_alike_or_perfect_give_finite_numbers():
+    for scores, overlaps in (([0.9] * 5, [0.8] * 5), ([0.1, 0.9], [0, 1])):
+        found = calibration.fit(Rated(np.array(scores), np.array(overlaps, float)))
+        assert np.isfinite([found.slope, found.offset]).all()
+
+
+@pytest.mark.parametrize("frames", [([], []), ([0.1, 0.9], [0.9, 0.1])], ids=["none", "falling"])
+def test_what_cannot_be_calibrated_is_refused(frames):
+    scores, overlaps = (np.array(values, float) for values in frames)
+    with pytest.raises(InputError, match="does not rise with the score"):
+        calibration.fit(Rated(scores, overlaps))
+
+
+def test_the_command_writes_a_calibrated_copy(tmp_path, variables, capsys):
+    sequences = write_sequences(tmp_path / "data", {"a": 6})
+    checkpoint.save(tmp_path / "c", VARIANTS["testing"], variables, {"step": 3})
+    boxes = sequences[0].boxes.copy()
+    boxes[3:, 0] += 100
+    directory = tmp_path / "results" / "boxes"
+    directory.mkdir(parents=True)
+    scores = np.array([1, 0.6, 0.7, 0.5, 0.4, 0.3])
+    results.write_result(directory, "a", boxes, scores, None, floats=True)
+    manifest = {"checkpoint_sha256": checkpoint.sha256(tmp_path / "c"), "recovery": None}
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    arguments = ["--data-dir", str(tmp_path / "data"), "--results", str(tmp_path / "results")]
+
+    def run(source: str, output: str) -> None:
+        output = str(tmp_path / output)
+        calibration.main([*arguments, "--checkpoint", str(tmp_path / source), "--output", output])
+
+    run("c", "d")
+    assert "of 5 frames" in capsys.readouterr().out
+    metadata = checkpoint.read(tmp_path / "d").metadata
+    found = of_checkpoint(metadata)
+    assert found is not None
+    assert metadata["step"] == 3
+    low, high = found(np.array([0.4, 0.7]))
+    assert low < 0.2
+    assert high > 0.8
+    with pytest.raises(InputError, match="is calibrated"):
+        run("d", "e")
+    for change in ({"recovery": {}}, {"checkpoint_sha256": "0"}):
+        (directory / "manifest.json").write_text(json.dumps(manifest | change))
+        with pytest.raises(InputError, match="results of another checkpoint"):
+            run("c", "e")
