@@ -53,7 +53,8 @@ class NativeNetwork:
 
     def _call(self, name: str, results: Any, *arguments: Array) -> Any:
         library.register(library.path())
-        return jax.ffi.ffi_call(name, results)(*arguments, sizes=sizes(self.config))
+        call = jax.ffi.ffi_call(name, results, vmap_method="sequential")
+        return call(*arguments, sizes=sizes(self.config))
 
 
 def _array(*shape: int) -> jax.ShapeDtypeStruct:

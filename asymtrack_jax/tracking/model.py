@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from asymtrack_jax.compilation import Jitted
 from asymtrack_jax.config import ModelConfig
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models import checkpoint
@@ -64,7 +65,7 @@ class Model:
             self.kernels, form = "XLA", "fused" if fused else "training"
         variables = jax.device_put(variables)
         functions = [functools.partial(f, variables) for f in _functions(config, form, constant)]
-        self._init_template, self._step = map(jax.jit, functions) if constant else functions
+        self._init_template, self._step = map(Jitted, functions) if constant else functions
 
     def init_template(self, template: Image) -> Modulation:
         """What tracking needs of a template, [B, template_size, template_size, 3].
@@ -107,7 +108,7 @@ def _functions(config: ModelConfig, form: str, constant: bool) -> tuple[Callable
     def step(weights: Any, modulation: Modulation, search: Array) -> Prediction:
         return of_search(weights, modulation, _as_input(search))
 
-    return (init_template, step) if constant else (jax.jit(init_template), jax.jit(step))
+    return (init_template, step) if constant else (Jitted(init_template), Jitted(step))
 
 
 def load(directory: str | os.PathLike[str], *, fused: bool = True) -> Model:
