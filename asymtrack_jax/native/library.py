@@ -14,7 +14,7 @@ import jaxlib.version
 
 from asymtrack_jax.errors import InputError
 
-SOURCE = Path(__file__).with_name("network.cc")
+FOLDER = Path(__file__).parent
 CACHE = Path("~/.cache/asymtrack_jax/native")
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = (
@@ -30,8 +30,9 @@ MACHINE_FLAGS = {
 
 
 def path() -> Path:
-    """Where the library for this source, jaxlib and processor lies if it was built."""
-    parts = (SOURCE.read_text(), jaxlib.version.__version__, _processor(), *_flags())
+    """Where the library for these sources, this jaxlib and processor lies if it was built."""
+    sources = (file.read_text() for file in sorted(FOLDER.glob("*.[ch]*")))
+    parts = (*sources, jaxlib.version.__version__, _processor(), *_flags())
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     return CACHE.expanduser() / f"network-{key[:16]}.so"
 
@@ -54,7 +55,10 @@ def build() -> Path:
     command = [*compiler.split(), *_flags(), "-isystem", jax.ffi.include_dir()]
     try:
         done = subprocess.run(
-            [*command, str(SOURCE), "-o", str(partial)], capture_output=True, text=True, check=False
+            [*command, str(FOLDER / "network.cc"), "-o", str(partial)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise InputError(f"{compiler} failed; it must know C++17:\n{done.stderr.strip()}")

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from asymtrack_jax.config import ModelConfig
 
 Tree = Mapping[str, Any]
-PANEL = 32  # columns of a linear layer that lie together; as in network.cc
+PANEL = 32  # columns of a linear layer that lie together; as in linear.h
 ALIGNMENT = 16  # each array starts at a multiple of so many floats
 
 
@@ -39,8 +39,9 @@ def _network(config: ModelConfig, variables: Tree) -> Iterator[np.ndarray]:
         yield from _stage(backbone[f"stage{i + 1}"], config, i)
     yield from _linear(params["neck"])
     for tower in ("top_left", "bottom_right"):
-        for name in ("conv1", "conv2", "conv3", "conv4", "score"):
-            yield from _linear(params["head"][tower][name])
+        for name in ("conv1", "conv2", "conv3", "conv4"):
+            yield from _winograd(params["head"][tower][name])
+        yield from _linear(params["head"][tower]["score"])
 
 
 def _stage(stage: Tree, config: ModelConfig, index: int) -> Iterator[np.ndarray]:
@@ -54,7 +55,7 @@ def _stage(stage: Tree, config: ModelConfig, index: int) -> Iterator[np.ndarray]
         yield from _linear(modulation["gate"])
         yield from _norm(modulation["norm"])
     perception = stage["perception"]
-    yield from _linear({"kernel": perception["kernel"]})
+    yield from _winograd({"kernel": perception["kernel"]})
     yield from _norm(perception["norm"])
     yield _columns(perception["scale"])
     if "attention" in stage:
@@ -103,6 +104,20 @@ def _linear(layer: Tree, *, pad_rows: bool = False) -> Iterator[np.ndarray]:
     if pad_rows:
         kernel = np.pad(kernel, ((0, -len(kernel) % PANEL), (0, 0)))
     yield _columns(kernel).reshape(len(kernel), -1, PANEL).swapaxes(0, 1)
+
+
+def _winograd(layer: Tree) -> Iterator[np.ndarray]:
+    """A 3x3 convolution for Winograd's F(2x2, 3x3).
+
+    The bias, then for each position of a 4x4 patch the panels of a linear layer.
+    """
+    transform = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+    kernel = np.asarray(layer["kernel"], np.float64)
+    yield _columns(layer.get("bias", np.zeros(kernel.shape[-1])))
+    for row in transform:
+        for column in transform:
+            _, panels = _linear({"kernel": np.einsum("i,j,ijcd->cd", row, column, kernel)})
+            yield panels
 
 
 def _columns(array: Any) -> np.ndarray:
