@@ -1,8 +1,12 @@
-"""What XLA compiled once need not be compiled again."""
+"""How XLA compiles: what it made once is kept, and options for single images on a CPU."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
+from jax.core import Tracer
 
 CACHE = Path("~/.cache/asymtrack_jax/compiled")
 
@@ -15,3 +19,35 @@ def keep_compiled(directory: Path = CACHE) -> None:
     """
     if not jax.config.values["jax_compilation_cache_dir"]:
         jax.config.update("jax_compilation_cache_dir", str(directory.expanduser()))
+
+
+class Jitted:
+    """`jax.jit` of a function, with the options that run single images fastest on this platform.
+
+    Inside another `jit`, which allows no options of its own, it is compiled with the others'.
+    """
+
+    def __init__(self, function: Callable):
+        self._jitted = jax.jit(function, compiler_options=fast_options() or None)
+        self._nested = jax.jit(function)
+        self.lower = self._jitted.lower
+
+    def __call__(self, *arguments: Any) -> Any:
+        """What the function returns."""
+        traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments))
+        return (self._nested if traced else self._jitted)(*arguments)
+
+
+@functools.cache
+def fast_options() -> dict[str, Any]:
+    """XLA's options for `Jitted`; none where this version of it does not know them."""
+    if jax.default_backend() != "cpu":
+        return {}
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""}  # see docs/performance.md
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "No such compile option" not in str(error):
+            raise
+        return {}
+    return options

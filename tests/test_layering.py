@@ -11,6 +11,7 @@ LAYERS = (  # lowest first; a file belongs to the first prefix that fits
         f"asymtrack_jax.{name}" for name in ("boxes", "compilation", "config", "errors", "files")
     ),
     ("asymtrack_jax.models", "asymtrack_jax.data", "asymtrack_jax.weights"),
+    ("asymtrack_jax.native",),
     ("asymtrack_jax.tracking",),
     (
         "asymtrack_jax.benchmark",

@@ -23,7 +23,7 @@ from asymtrack_jax.config import ModelConfig
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.training.options import load_config
 
-RIVALS = ("onnxruntime", "torch", "torch.compile")
+RIVALS = ("onnxruntime", "torch", "torch.compile", "xla")  # xla: ours without native kernels
 ROOT = Path(__file__).parents[2]
 START_UPS = 3  # with a warm cache; their median counts
 
@@ -270,6 +270,8 @@ def start(runtime: str, cell: Cell, python: str) -> Iterator[Remote]:
         "TORCHINDUCTOR_CACHE_DIR": str(cell.folder / "inductor"),
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several processes share a GPU's memory
     }
+    if runtime == "xla":
+        python, settings["ASYMTRACK_NATIVE"] = sys.executable, "0"
     command = [python, "-m", "asymtrack_jax.benchmark.worker", runtime, str(cell.folder)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with log.open("w") as stderr:

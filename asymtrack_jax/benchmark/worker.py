@@ -19,12 +19,18 @@ from asymtrack_jax.benchmark.cell import Cell
 from asymtrack_jax.benchmark.contest import Entry
 from asymtrack_jax.benchmark.timing import turn
 
-LIBRARIES = {"jax": "jax", "torch": "torch", "torch.compile": "torch", "onnxruntime": "onnxruntime"}
+LIBRARIES = {  # by runtime
+    "jax": "jax",
+    "xla": "jax",
+    "torch": "torch",
+    "torch.compile": "torch",
+    "onnxruntime": "onnxruntime",
+}
 
 
 def enter(runtime: str, cell: Cell) -> Entry:
     """Gets a runtime ready; only here is its library imported."""
-    if runtime == "jax":
+    if runtime in ("jax", "xla"):
         from asymtrack_jax.benchmark import jax_runtime
 
         return jax_runtime.enter(cell)

@@ -21,7 +21,7 @@ import safetensors.numpy
 from asymtrack_jax.config import ModelConfig, model_config_from_dict
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.files import write_atomically
-from asymtrack_jax.models.asymtrack import abstract_variables
+from asymtrack_jax.models.shapes import Shape, variable_shapes
 
 FILE_NAME = "model.safetensors"
 
@@ -96,8 +96,7 @@ def read(directory: str | os.PathLike[str]) -> Checkpoint:
             raise ValueError(f"its story should be a table of names and values, got {metadata!r}")
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a checkpoint of this project: {error}") from error
-    expected = _flatten(abstract_variables(config))
-    if problems := list(_problems(arrays, expected)):
+    if problems := list(_problems(arrays, variable_shapes(config))):
         raise InputError(f"{path} does not fit the network it describes:\n" + "\n".join(problems))
     variables = flax.traverse_util.unflatten_dict(
         {name: array.astype(np.float32) for name, array in arrays.items()}, sep="/"
@@ -115,13 +114,13 @@ def _flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
     return flax.traverse_util.flatten_dict(variables, sep="/")
 
 
-def _problems(arrays: Mapping[str, np.ndarray], expected: Mapping[str, Any]):
+def _problems(arrays: Mapping[str, np.ndarray], expected: Mapping[str, Shape]):
     for name in sorted(expected.keys() - arrays.keys()):
         yield f"  missing: {name}"
     for name in sorted(arrays.keys() - expected.keys()):
         yield f"  unknown: {name}"
     for name in sorted(arrays.keys() & expected.keys()):
-        array, shape = arrays[name], expected[name].shape
+        array, shape = arrays[name], expected[name]
         if array.shape != shape:
             yield f"  shape of {name}: {array.shape}, expected {shape}"
         elif not np.issubdtype(array.dtype, np.floating):

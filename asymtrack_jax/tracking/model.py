@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from asymtrack_jax.compilation import Jitted
 from asymtrack_jax.config import ModelConfig
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models import checkpoint
@@ -17,6 +18,9 @@ from asymtrack_jax.models.asymtrack import AsymTrack
 from asymtrack_jax.models.efficientmod import Modulation
 from asymtrack_jax.models.fuse import fuse
 from asymtrack_jax.models.head import Prediction
+from asymtrack_jax.native import library
+from asymtrack_jax.native.network import NativeNetwork
+from asymtrack_jax.native.weights import pack
 from asymtrack_jax.tracking.calibration import Calibration, of_checkpoint
 from asymtrack_jax.tracking.crop import normalise
 from asymtrack_jax.weights import TINY
@@ -33,6 +37,7 @@ class Model:
     Attributes:
         config: sizes of the network.
         calibration: makes expected overlaps of its scores; None if nobody has measured it.
+        kernels: what runs it, `native` or `XLA`.
     """
 
     def __init__(
@@ -42,6 +47,7 @@ class Model:
         *,
         fused: bool = True,
         constant: bool = True,
+        native: bool = True,
         calibration: Calibration | None = None,
     ):
         """Binds variables to the network.
@@ -52,12 +58,19 @@ class Model:
             fused: which form they are.
             constant: compile the weights in, so that XLA lays them out once: faster. Otherwise
                 models of one configuration share what is compiled, for weights that change often.
+            native: let the native kernels run it (`asymtrack_jax.native`) if it is fused and
+                constant, and they are built and not switched off. They run on this CPU alone.
             calibration: of its scores, if there is one.
         """
-        variables = jax.device_put(variables)
-        functions = [functools.partial(f, variables) for f in _functions(config, fused, constant)]
         self.config, self.calibration = config, calibration
-        self._init_template, self._step = map(jax.jit, functions) if constant else functions
+        if native and fused and constant and library.available():
+            self.kernels, form, constant = "native", "native", False
+            variables = pack(config, variables)
+        else:
+            self.kernels, form = "XLA", "fused" if fused else "training"
+        variables = jax.device_put(variables)
+        functions = [functools.partial(f, variables) for f in _functions(config, form, constant)]
+        self._init_template, self._step = map(Jitted, functions) if constant else functions
 
     def init_template(self, template: Image) -> Modulation:
         """What tracking needs of a template, [B, template_size, template_size, 3].
@@ -92,17 +105,23 @@ class Model:
 
 
 @functools.cache
-def _functions(config: ModelConfig, fused: bool, constant: bool) -> tuple[Callable, Callable]:
-    """`init_template` and `step` as functions of the variables too; jitted unless `constant`."""
-    network = AsymTrack(config, fused)
+def _functions(config: ModelConfig, form: str, constant: bool) -> tuple[Callable, Callable]:
+    """`init_template` and `step` as functions of the weights too; jitted unless `constant`."""
+    if form == "native":
+        network = NativeNetwork(config)
+        functions: Any = network.init_template, network.step
+    else:
+        apply = AsymTrack(config, fused=form == "fused").apply
+        functions = [functools.partial(apply, method=name) for name in ("init_template", "step")]
+    of_template, of_search = functions
 
-    def init_template(variables: Any, template: Array) -> Modulation:
-        return network.apply(variables, _as_input(template), method="init_template")  # pyright: ignore[reportReturnType]
+    def init_template(weights: Any, template: Array) -> Modulation:
+        return of_template(weights, _as_input(template))
 
-    def step(variables: Any, modulation: Modulation, search: Array) -> Prediction:
-        return network.apply(variables, modulation, _as_input(search), method="step")  # pyright: ignore[reportReturnType]
+    def step(weights: Any, modulation: Modulation, search: Array) -> Prediction:
+        return of_search(weights, modulation, _as_input(search))
 
-    return (init_template, step) if constant else (jax.jit(init_template), jax.jit(step))
+    return (init_template, step) if constant else (Jitted(init_template), Jitted(step))
 
 
 def load(directory: str | os.PathLike[str] = TINY, *, fused: bool = True) -> Model:

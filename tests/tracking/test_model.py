@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 import pytest
 
@@ -21,6 +22,13 @@ def test_pixels_and_normalised_images_give_the_same(model):
     np.testing.assert_allclose(
         model.step(modulation, normalise(pixels(X))).boxes, from_pixels.boxes, atol=1e-5
     )
+
+
+def test_methods_can_be_part_of_a_larger_program(model):
+    template, search = pixels(Z), pixels(X)
+    boxes = jax.jit(lambda *images: model.step(model.init_template(images[0]), images[1]).boxes)
+    expected = model.step(model.init_template(template), search).boxes
+    np.testing.assert_allclose(boxes(template, search), expected, atol=1e-5)
 
 
 def test_the_template_decides(model):

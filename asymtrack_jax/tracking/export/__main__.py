@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         # Otherwise the programs name the files, on this machine, that they were traced from.
         jax.config.update("jax_traceback_in_locations_limit", 0)
-        written = export_stablehlo(Model(loaded.config, variables), args.output)
+        written = export_stablehlo(Model(loaded.config, variables, native=False), args.output)
     for path in written:
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 

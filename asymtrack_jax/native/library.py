@@ -1,0 +1,98 @@
+"""The library of `network.cc`: how it is built, where it lies, and whether it can be used."""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import jax
+import jaxlib.version
+
+from asymtrack_jax.errors import InputError
+
+FOLDER = Path(__file__).parent
+CACHE = Path("~/.cache/asymtrack_jax/native")
+COMPILERS = ("c++", "g++", "clang++")
+FLAGS = (
+    *("-std=c++17", "-O3", "-fPIC", "-shared", "-pthread"),
+    # Sums may be reordered, as vectors need; what is not a number stays so, unlike by -ffast-math.
+    *("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math"),
+)
+MACHINE_FLAGS = {
+    "x86_64": ("-march=native", "-mprefer-vector-width=512"),
+    "aarch64": ("-mcpu=native",),
+    "arm64": ("-mcpu=native",),
+}
+
+
+def path() -> Path:
+    """Where the library for these sources, this jaxlib and processor lies if it was built."""
+    sources = (file.read_text() for file in sorted(FOLDER.glob("*.[ch]*")))
+    parts = (*sources, jaxlib.version.__version__, _processor(), *_flags())
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return CACHE.expanduser() / f"network-{key[:16]}.so"
+
+
+def build() -> Path:
+    """Builds the library, whole or not at all, and returns its path.
+
+    Raises:
+        InputError: there is no C++ compiler, or it fails.
+    """
+    named = os.environ.get("CXX")
+    compiler = named or next(filter(shutil.which, COMPILERS), None)
+    if compiler is None:
+        raise InputError(
+            f"no C++ compiler found ({', '.join(COMPILERS)}): install one, such as g++, or set CXX"
+        )
+    target = path()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    command = [*compiler.split(), *_flags(), "-isystem", jax.ffi.include_dir()]
+    try:
+        done = subprocess.run(
+            [*command, str(FOLDER / "network.cc"), "-o", str(partial)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise InputError(f"{compiler} failed; it must know C++17:\n{done.stderr.strip()}")
+        partial.replace(target)
+    except FileNotFoundError as error:
+        raise InputError(f"CXX={named}: there is no such compiler") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def available() -> bool:
+    """Whether models are to use the library: built, for a CPU, and not switched off."""
+    switched_off = os.environ.get("ASYMTRACK_NATIVE") == "0"
+    return not switched_off and jax.default_backend() == "cpu" and path().is_file()
+
+
+@functools.cache
+def register(library: Path) -> None:
+    """Makes the library's functions known to XLA, once a process."""
+    loaded = ctypes.CDLL(str(library))
+    for name in ("asymtrack_init_template", "asymtrack_score_maps"):
+        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(loaded, name)), platform="cpu")
+
+
+def _flags() -> tuple[str, ...]:
+    return (*FLAGS, *MACHINE_FLAGS.get(platform.machine(), ()))
+
+
+def _processor() -> str:
+    """What tells processors with other instructions apart."""
+    try:
+        with Path("/proc/cpuinfo").open() as file:
+            told = (line for line in file if line.startswith(("flags", "Features")))
+            return next(told, platform.processor())
+    except OSError:
+        return platform.processor()
