@@ -1,6 +1,6 @@
 r"""Teaches a backbone, from nothing, what another tracker's sees, before pairs are learnt.
 
-python -m asymtrack_jax.training.distill --config configs/demo.py \
+python -m asymtrack_jax.training.distill --config configs/demo_backbone.py \
     --config.run.teacher=nanotrack_backbone.onnx
 
 A pair teaches four numbers. A teacher's features teach some hundred numbers for every cell of the
@@ -180,7 +180,7 @@ def make_distill_step(
     def loss(params: Any, images: Images, wanted: Float[Array, "B h w D"]) -> Array:
         features = network.apply({"params": params}, normalise(images), method="template_features")
         projection = nn.Dense(wanted.shape[-1])
-        found = projection.apply({"params": params["projection"]}, features)
+        found: Any = projection.apply({"params": params["projection"]}, features)
         return jnp.square(found - wanted).mean()
 
     def step(
@@ -227,7 +227,7 @@ def onnx_teacher(path: Path) -> Teacher:
 
     def teach(images: Images) -> Float[np.ndarray, "B h w D"]:
         pixels = np.ascontiguousarray(images[..., ::-1].transpose(0, 3, 1, 2), np.float32)
-        features = [session.run(None, {name: image[None]})[0] for image in pixels]
+        features = [np.asarray(session.run(None, {name: image[None]})[0]) for image in pixels]
         return np.concatenate(features).transpose(0, 2, 3, 1)
 
     return teach

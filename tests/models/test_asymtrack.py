@@ -81,7 +81,7 @@ def test_frozen_stages_alone_get_no_gradient(variables, pair):
     @jax.jit
     @jax.grad
     def gradient(variables):
-        return network.apply(variables, *pair).boxes.sum()
+        return network.apply(variables, *pair).boxes.sum()  # pyright: ignore[reportAttributeAccessIssue]
 
     backbone = gradient(variables)["params"]["backbone"]
     still = {name for name, part in backbone.items() if not any(map(np.any, jax.tree.leaves(part)))}

@@ -17,7 +17,7 @@ def options(*arguments: str, config: str = "tiny") -> Options:
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)
 def test_configuration_files_say_what_they_cost(path: Path):
     assert isinstance(load_config(path), Config)
-    assert f"python train.py --config configs/{path.name}" in path.read_text().split('"""')[1]
+    assert f"--config configs/{path.name}" in path.read_text().split('"""')[1]
 
 
 def test_the_paper_s_recipe():

@@ -1,0 +1,40 @@
+r"""First of the package's weights' three runs: a backbone learns the features of NanoTrack's.
+
+Costs some 20 minutes on two cores, with other work beside it. The schedule is of 2,000 steps, and
+the run was stopped after 1,000: 8,000 pairs, or 40,000 images of 128 pixels, by when it explained
+three quarters of the features' variance. `configs/demo_near.py` is next.
+
+python -m asymtrack_jax.training.distill --config configs/demo_backbone.py \
+    --config.run.teacher=nanotrack_backbone.onnx --config.data.roots.pack=P
+"""
+
+import dataclasses
+
+from asymtrack_jax.config import Augmentation, Config
+from configs.demo import get_config as last_run
+
+
+def get_config() -> Config:
+    """AsymTrack-T from nothing, on templates and quarters of search crops."""
+    config = last_run()
+    return dataclasses.replace(
+        config,
+        train=dataclasses.replace(
+            config.train,
+            batch_size=8,
+            epochs=1,
+            pairs_per_epoch=16_000,
+            learning_rate=2e-3,
+            backbone_multiplier=1.0,
+            coupling_multiplier=None,
+            frozen_stages=0,
+            layer_scale=0.3,
+            ema_decay=0.99,
+        ),
+        data=dataclasses.replace(
+            config.data,
+            shares=(0.3, 0.05, 0.4, 0.25),
+            augmentation=Augmentation(centre_jitter=2.5, scale_jitter=0.4, brightness=0.3),
+        ),
+        run=dataclasses.replace(config.run, init_from=None, checkpoint_steps=500),
+    )
