@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Float64, Int, UInt8
 
 from asymtrack_jax.boxes import clip_to_frame
+from asymtrack_jax.compilation import Jitted
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models.efficientmod import Modulation
 from asymtrack_jax.tracking.crop import map_back
@@ -113,8 +114,9 @@ class VideoTracker:
         if chunk < 1:
             raise InputError(f"chunk must be at least 1 frame; got {chunk}")
         self._chunk = chunk
-        self._encode = jax.jit(functools.partial(encode_templates, model))
-        self._track = jax.jit(functools.partial(track_frames, model))
+        self._rate = model.rate
+        self._encode = Jitted(functools.partial(encode_templates, model))
+        self._track = Jitted(functools.partial(track_frames, model))
         self._modulation: Modulation | None = None
         self._bboxes: Any = None  # [V, 4], float64
         self._single = True
@@ -147,11 +149,11 @@ class VideoTracker:
 
     def update(
         self, frames: UInt8[Any, "*V T H W 3"]
-    ) -> tuple[Float64[np.ndarray, "*V T 4"], Float32[np.ndarray, "*V T"]]:
+    ) -> tuple[Float64[np.ndarray, "*V T 4"], Float[np.ndarray, "*V T"]]:
         """Finds the target in the next frames.
 
         Returns:
-            Boxes, xywh in pixels, and scores.
+            Boxes, xywh in pixels, and scores (see `Model.rate`).
 
         Raises:
             InputError: `init` was not called, or another shape or type.
@@ -181,6 +183,7 @@ class VideoTracker:
         )
         self._check_finite(predicted)
         self._bboxes, self._count = last, self._count + T
+        scores = self._rate(scores)
         return (bboxes[0], scores[0]) if self._single else (bboxes, scores)
 
     def _check_finite(self, predicted: Float32[np.ndarray, "V T 4"]) -> None:

@@ -47,7 +47,10 @@ def test_our_entry_measures_and_runs(entry, model):
     assert entry.facts["platform"] == "cpu"
     prediction = entry.calls["step"]()
     np.testing.assert_array_equal(prediction.boxes, entry.outputs["boxes"])
-    (tracked,), (followed,) = entry.calls["tracking 48p"]()[0].bboxes, entry.calls[video]().bboxes
+    (tracked,), (followed,) = (
+        entry.calls["tracking 48p"]()[0].targets.bboxes,
+        entry.calls[video]().bboxes,
+    )
     for x, y, w, h in (tracked, *followed):
         assert 0 <= x < x + w <= 64
         assert 0 <= y < y + h <= 48

@@ -110,10 +110,13 @@ class TestParity:
     @pytest.mark.parametrize("form", ["training", "fused"])
     @pytest.mark.parametrize("name", FRAMES)
     def test_boxes(self, variant: str, form: str, name: str):
-        """Of a frame in a batch of two, and of a second one alone with the same template."""
+        """Of a frame in a batch of two, and of a second one alone with the same template.
+
+        Against the published network's float64 boxes, whose float32 ones are 1.1e-5 from them.
+        """
         ours = outputs(variant, form)[name]
-        theirs = published.golden(variant)[name][: len(ours)]
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-5)
+        theirs = published.golden("float64")[f"{variant}.{name}"][: len(ours)]
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1.5e-5)
 
     def test_scores_are_those_of_the_corner_distributions(self, variant: str):
         golden = published.golden(variant)

@@ -102,8 +102,8 @@ def test_interrupt_finishes_the_frame_in_work(tmp_path):
 def test_second_interrupt_stops_at_once_and_keeps_what_was_done(tmp_path):
     def interrupt_twice(index):
         if index == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)  # in this thread, so that two do not become one
+            signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, FakeTracker(interrupt_twice), source_of(9))
