@@ -51,11 +51,11 @@ class Recovery:
         widest: side of the search crop over the usual one, at most; at least 1.
     """
 
-    threshold: float = 0.25
-    patience: int = 5
-    regain: float = 0.4
+    threshold: float = 0.35
+    patience: int = 3
+    regain: float = 0.45
     growth: float = 1.1
-    widest: float = 2.0
+    widest: float = 1.5
 
     def __post_init__(self):
         if not 0 <= self.threshold <= self.regain <= 1:
