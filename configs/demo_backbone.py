@@ -6,6 +6,8 @@ three quarters of the features' variance. `configs/demo_near.py` is next.
 
 python -m asymtrack_jax.training.distill --config configs/demo_backbone.py \
     --config.run.teacher=nanotrack_backbone.onnx --config.data.roots.pack=P
+
+The teacher is NanoTrack v3's published `nanotrack_backbone.onnx`.
 """
 
 import dataclasses
