@@ -99,6 +99,15 @@ def test_interrupt_finishes_the_frame_in_work(tmp_path):
     assert signal.getsignal(signal.SIGINT) == before
 
 
+@pytest.fixture
+def pythons_interrupt():
+    """Ctrl-C as Python has it, though a shell may have started the tests with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("pythons_interrupt")
 def test_second_interrupt_stops_at_once_and_keeps_what_was_done(tmp_path):
     def interrupt_twice(index):
         if index == 3:
