@@ -16,12 +16,12 @@ from asymtrack_jax.benchmark.cell import FUNCTIONS, THREADS, Cell
 from asymtrack_jax.benchmark.contest import Entry, first_call
 from asymtrack_jax.compilation import keep_compiled
 from asymtrack_jax.config import ModelConfig, model_config_from_dict
+from asymtrack_jax.images import normalise
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.asymtrack import AsymTrack, abstract_variables
 from asymtrack_jax.models.efficientmod import Modulation
 from asymtrack_jax.models.fuse import fuse
 from asymtrack_jax.models.head import Prediction, decode
-from asymtrack_jax.tracking.crop import normalise
 from asymtrack_jax.tracking.model import Model
 from asymtrack_jax.tracking.tracker import advance, start
 from asymtrack_jax.tracking.whole_video import track_frames

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, UInt8
 from asymtrack_jax.compilation import Jitted
 from asymtrack_jax.config import ModelConfig
 from asymtrack_jax.errors import InputError
+from asymtrack_jax.images import normalise
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.asymtrack import AsymTrack
 from asymtrack_jax.models.efficientmod import Modulation
@@ -22,7 +23,6 @@ from asymtrack_jax.native import library
 from asymtrack_jax.native.network import NativeNetwork
 from asymtrack_jax.native.weights import pack
 from asymtrack_jax.tracking.calibration import Calibration, of_checkpoint
-from asymtrack_jax.tracking.crop import normalise
 from asymtrack_jax.weights import TINY
 
 Image = Float[Array | np.ndarray, "B S S 3"] | UInt8[Array | np.ndarray, "B S S 3"]
@@ -32,7 +32,7 @@ class Model:
     """AsymTrack with weights. It has no state: each method is a function of its arguments.
 
     Both methods are compiled once a batch size and type of image. Images are float32, normalised
-    (`tracking.crop.normalise`), or uint8 RGB pixels, which are then normalised on the device.
+    (`images.normalise`), or uint8 RGB pixels, which are then normalised on the device.
 
     Attributes:
         config: sizes of the network.

@@ -31,9 +31,9 @@ from asymtrack_jax.data.pipeline import Batches
 from asymtrack_jax.data.sampler import PairSampler
 from asymtrack_jax.data.threads import MapAhead
 from asymtrack_jax.errors import InputError, run_main
+from asymtrack_jax.images import normalise
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.asymtrack import AsymTrack, init_variables
-from asymtrack_jax.tracking.crop import normalise
 from asymtrack_jax.training import options
 from asymtrack_jax.training.checkpoints import fingerprint
 from asymtrack_jax.training.metrics import MetricsWriter

@@ -12,9 +12,9 @@ from jaxtyping import Array, Float
 from asymtrack_jax.config import ModelConfig, TrainConfig
 from asymtrack_jax.data.augment import Batch
 from asymtrack_jax.errors import InputError
+from asymtrack_jax.images import normalise
 from asymtrack_jax.models.asymtrack import AsymTrack
 from asymtrack_jax.models.head import decode
-from asymtrack_jax.tracking.crop import normalise
 from asymtrack_jax.training.losses import Losses, box_losses, corner_loss
 from asymtrack_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from asymtrack_jax.training.state import TrainState, update_ema
@@ -25,7 +25,7 @@ TrainStep = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
 def make_train_step(model_config: ModelConfig, config: TrainConfig) -> TrainStep:
     """The step of a run, for the caller to jit; it may donate the state.
 
-    Images of a batch may also be float32 that `tracking.crop.normalise` made.
+    Images of a batch may also be float32 that `images.normalise` made.
 
     The step's metrics are scalars: those of `losses.Losses`, `grad_norm` before clipping,
     `learning_rate` of the head, and `finite`, whether loss and gradient are. Nothing is done about

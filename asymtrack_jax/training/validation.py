@@ -12,9 +12,9 @@ from asymtrack_jax.data.augment import Batch
 from asymtrack_jax.data.sequences import Frame, Sequence, Source
 from asymtrack_jax.evaluation import protocols
 from asymtrack_jax.evaluation.runner import run_sequence
+from asymtrack_jax.images import normalise
 from asymtrack_jax.models.asymtrack import AsymTrack
 from asymtrack_jax.models.fuse import fuse
-from asymtrack_jax.tracking.crop import normalise
 from asymtrack_jax.tracking.model import Model
 from asymtrack_jax.tracking.tracker import Tracker
 from asymtrack_jax.training.losses import box_losses

@@ -5,8 +5,8 @@ import pytest
 import asymtrack_jax
 from asymtrack_jax.config import VARIANTS
 from asymtrack_jax.errors import InputError
+from asymtrack_jax.images import normalise
 from asymtrack_jax.models import checkpoint
-from asymtrack_jax.tracking.crop import normalise
 
 CONFIG = VARIANTS["testing"]
 Z, X = CONFIG.template_size, CONFIG.search_size

@@ -18,8 +18,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from asymtrack_jax.config import ModelConfig
+from asymtrack_jax.images import IMAGENET_MEAN, IMAGENET_STD
 from asymtrack_jax.models.modulation import KERNEL_WIDTH
-from asymtrack_jax.tracking.crop import IMAGENET_MEAN, IMAGENET_STD
 from asymtrack_jax.tracking.export.files import write
 
 OPSET = 20  # the first with Gelu
