@@ -12,9 +12,10 @@ from pathlib import Path
 import asymtrack_jax
 from asymtrack_jax.compilation import keep_compiled
 from asymtrack_jax.errors import run_main
-from asymtrack_jax.tracking.follow import choose_bboxes, follow_to_files, summary
 from asymtrack_jax.tracking.recovery import choose_recovery
-from asymtrack_jax.tracking.video import open_source, open_writer
+from asymtrack_jax.video.follow import choose_bboxes, follow_to_files, summary
+from asymtrack_jax.video.sources import open_source
+from asymtrack_jax.video.writers import open_writer
 from asymtrack_jax.weights import TINY
 
 

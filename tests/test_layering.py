@@ -12,7 +12,7 @@ LAYERS = (  # lowest first; a file belongs to the first prefix that fits
         for name in ("boxes", "compilation", "config", "errors", "files", "images")
     ),
     ("asymtrack_jax.models", "asymtrack_jax.data", "asymtrack_jax.weights"),
-    ("asymtrack_jax.native",),
+    ("asymtrack_jax.native", "asymtrack_jax.video"),
     ("asymtrack_jax.tracking",),
     (
         "asymtrack_jax.benchmark",
@@ -26,6 +26,7 @@ FORBIDDEN = {  # whatever the layers allow
     "asymtrack_jax.models": ("asymtrack_jax.data",),
     "asymtrack_jax.data": ("asymtrack_jax.models", "jax", "flax"),
     "asymtrack_jax.evaluation.protocols": ("asymtrack_jax.data", "asymtrack_jax.tracking", "jax"),
+    "asymtrack_jax.video": ("asymtrack_jax.models", "jax"),
     "convert_weights": ("asymtrack_jax.data", "asymtrack_jax.evaluation", "torch"),
     "asymtrack_jax": ("torch", "tensorflow"),
 }

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from asymtrack_jax.errors import InputError
-from asymtrack_jax.tracking import draw
-from asymtrack_jax.tracking.follow import Tracks, choose_bboxes, follow_to_files, summary
-from asymtrack_jax.tracking.video import FrameSource, VideoWriter, open_source
+from asymtrack_jax.video import drawing
+from asymtrack_jax.video.follow import Tracks, choose_bboxes, follow_to_files, summary
+from asymtrack_jax.video.sources import FrameSource, open_source
+from asymtrack_jax.video.writers import VideoWriter
 
 FRAME = np.full((48, 64, 3), 100, np.uint8)
 BOXES = np.array([[10.0, 12.0, 20.25, 16.5], [1.0, 2.0, 30.0, 40.0]])
@@ -66,8 +67,8 @@ def test_boxes_and_video_are_written(tmp_path):
 
 
 def test_what_is_lost_is_drawn_so(tmp_path, monkeypatch):
-    drawn, annotate = [], draw.annotate
-    monkeypatch.setattr(draw, "annotate", lambda *a: drawn.append(a[3].tolist()) or annotate(*a))
+    drawn, annotate = [], drawing.annotate
+    monkeypatch.setattr(drawing, "annotate", lambda *a: drawn.append(a[3].tolist()) or annotate(*a))
     run(tmp_path, FakeTracker(), source_of(4))
     assert drawn == [[False, False], [False, False], [True, False], [False, False]]
 
@@ -146,9 +147,9 @@ def test_input_is_never_overwritten(tmp_path):
 
 
 def test_window_stops_on_request(tmp_path, monkeypatch):
-    monkeypatch.setattr(draw, "require_window", lambda instead: None)
+    monkeypatch.setattr(drawing, "require_window", lambda instead: None)
     wanted = iter([True, True, False])
-    monkeypatch.setattr(draw, "show", lambda frame: next(wanted))
+    monkeypatch.setattr(drawing, "show", lambda frame: next(wanted))
     tracks = run(tmp_path, FakeTracker(), source_of(9), show=True)
     assert len(tracks.bboxes) == 3
     assert not tracks.interrupted
@@ -169,7 +170,7 @@ def test_summary_gives_what_is_known():
 
 
 def test_boxes_come_from_the_command_the_truth_or_the_person(monkeypatch):
-    monkeypatch.setattr(draw, "select_bbox", lambda frame: BOXES[1])
+    monkeypatch.setattr(drawing, "select_bbox", lambda frame: BOXES[1])
     known = FrameSource(FRAME, iter([]), truth=BOXES)
     np.testing.assert_array_equal(
         choose_bboxes(["1,2,3.5,4", " 5, 6,7,8 "], known)[0], [1, 2, 3.5, 4]

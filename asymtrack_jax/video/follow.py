@@ -17,8 +17,9 @@ from jaxtyping import Bool, Float, Float64, UInt8
 from asymtrack_jax.boxes import iou
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.files import write_atomically
-from asymtrack_jax.tracking import draw
-from asymtrack_jax.tracking.video import FrameSource, GifWriter, VideoWriter
+from asymtrack_jax.video import drawing
+from asymtrack_jax.video.sources import FrameSource
+from asymtrack_jax.video.writers import GifWriter, VideoWriter
 
 Frame = UInt8[np.ndarray, "H W 3"]
 
@@ -124,7 +125,7 @@ def follow_to_files(
     if source.path and video.path.exists() and video.path.samefile(source.path):
         raise InputError(f"{video.path} is the input: choose another output")
     if show:
-        draw.require_window("leave out --show")
+        drawing.require_window("leave out --show")
     bboxes, scores, seconds = [], [], []
     with _stop_on_interrupt() as stop, video:
         try:
@@ -132,12 +133,14 @@ def follow_to_files(
             for step in tqdm.tqdm(following, total=source.num_frames, unit="frame"):
                 rate = _rate(seconds, _RATE_WINDOW)
                 status = f"#{len(bboxes)}" + ("" if math.isnan(rate) else f"  {rate:.0f} fps")
-                annotated = draw.annotate(step.frame, step.bboxes, step.scores, step.lost, status)
+                annotated = drawing.annotate(
+                    step.frame, step.bboxes, step.scores, step.lost, status
+                )
                 video.write(annotated)
                 bboxes.append(step.bboxes)
                 scores.append(step.scores)
                 seconds.append(step.seconds)
-                if stop.is_set() or (show and not draw.show(annotated)):
+                if stop.is_set() or (show and not drawing.show(annotated)):
                     break
         except InputError as error:
             done = f" ({video.path} holds the {len(bboxes)} frames before it)" if bboxes else ""
@@ -180,13 +183,13 @@ def choose_bboxes(written: Sequence[str], source: FrameSource) -> Float64[np.nda
     """Boxes to start on: those written as "x,y,w,h", else the true one, else one the person draws.
 
     Raises:
-        InputError: what is written is not four numbers, or there is nowhere to draw.
+        InputError: what is written is not four numbers, or there is nowhere to drawing.
     """
     if written:
         return np.stack([_parse_bbox(text) for text in written])
     if source.truth is not None:
         return source.truth[:1]
-    return draw.select_bbox(source.first_frame)[None]
+    return drawing.select_bbox(source.first_frame)[None]
 
 
 def _parse_bbox(text: str) -> Float64[np.ndarray, "4"]:

@@ -12,9 +12,10 @@ from asymtrack_jax.data.synthetic import render_clip
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.asymtrack import init_variables
-from asymtrack_jax.tracking import draw
 from asymtrack_jax.tracking.calibration import Calibration
-from asymtrack_jax.tracking.video import VideoWriter, open_source
+from asymtrack_jax.video import drawing
+from asymtrack_jax.video.sources import open_source
+from asymtrack_jax.video.writers import VideoWriter
 from asymtrack_jax.weights import TINY
 
 
@@ -94,14 +95,14 @@ def test_an_animation_of_a_chosen_clip_with_recovery(tmp_path, model, monkeypatc
 
 def test_interrupt_ends_with_status_130(tmp_path, clip, model, monkeypatch, capsys):
     path, bbox = clip
-    annotate = draw.annotate
+    annotate = drawing.annotate
     monkeypatch.setattr(asymtrack_jax, "load", lambda directory: model)
 
     def interrupt(*arguments):
         os.kill(os.getpid(), signal.SIGINT)
         return annotate(*arguments)
 
-    monkeypatch.setattr(draw, "annotate", interrupt)
+    monkeypatch.setattr(drawing, "annotate", interrupt)
     output = str(tmp_path / "out.mp4")
     arguments = [path, "--init-bbox", bbox, "--checkpoint", "C", "--output", output]
     assert track.main(arguments) == 130

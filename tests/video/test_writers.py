@@ -1,29 +1,13 @@
 import resource
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from asymtrack_jax.errors import InputError
-from asymtrack_jax.tracking.video import VideoWriter, letterbox, open_source, open_writer
-
-
-def plain(value: int, size: tuple[int, int] = (48, 64)) -> np.ndarray:
-    """A frame whose red channel tells it from others."""
-    frame = np.zeros((*size, 3), np.uint8)
-    frame[..., 0] = value
-    return frame
-
-
-def write_video(path: Path, values: list[int], fps: float = 25.0) -> None:
-    with VideoWriter(path, fps) as video:
-        for value in values:
-            video.write(plain(value))
-
-
-def write_image(path: Path, value: int) -> None:
-    cv2.imwrite(str(path), cv2.cvtColor(plain(value), cv2.COLOR_RGB2BGR))
+from asymtrack_jax.video.sources import open_source
+from asymtrack_jax.video.writers import VideoWriter, letterbox, open_writer
+from tests.video.frames import plain, write_video
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.AVI"])
@@ -133,52 +117,3 @@ def test_no_frames_make_no_animation(tmp_path):
     with open_writer(tmp_path / "a.gif", 25.0):
         pass
     assert (tmp_path / "a.gif").read_text() == "before"
-
-
-def test_folder_is_read_in_natural_order(tmp_path):
-    for name, value in [("10.png", 100), ("2.png", 20), ("1.PNG", 10), (".3.png", 30)]:
-        write_image(tmp_path / name, value)
-    (tmp_path / "groundtruth.txt").write_text("1,2,3,4")
-    source = open_source(str(tmp_path))
-    assert (source.num_frames, source.fps) == (3, 25.0)
-    assert [frame[0, 0].tolist() for frame in source.frames] == [
-        [10, 0, 0],
-        [20, 0, 0],
-        [100, 0, 0],
-    ]
-
-
-def test_unreadable_image_is_named_after_the_frames_before_it(tmp_path):
-    write_image(tmp_path / "1.png", 10)
-    (tmp_path / "2.png").write_bytes((tmp_path / "1.png").read_bytes()[:40])
-    frames = open_source(str(tmp_path)).frames
-    assert next(frames)[0, 0, 0] == 10
-    with pytest.raises(InputError, match=r"2\.png is not an image"):
-        next(frames)
-
-
-def test_refuses_inputs(tmp_path):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "notes.txt").write_text("not a video")
-    (tmp_path / "damaged.mp4").write_bytes(b"\0" * 1000)
-    write_image(tmp_path / "one.png", 0)
-    for name, message in [
-        ("empty", "holds no images"),
-        ("notes.txt", "not a video"),
-        ("damaged.mp4", "not a video"),
-        ("one.png", "is one image"),
-        ("missing.mp4", "no such"),
-    ]:
-        with pytest.raises(InputError, match=message):
-            open_source(str(tmp_path / name))
-    with pytest.raises(InputError, match="camera 99 gives no picture"):
-        open_source("99")
-    with pytest.raises(InputError, match="no such"):
-        open_source("12345678901234567890")
-
-
-def test_default_is_a_clip_with_known_boxes():
-    source = open_source(None)
-    assert source.truth is not None
-    assert source.num_frames == len(source.truth)
-    np.testing.assert_array_equal(next(source.frames), source.first_frame)

@@ -1,0 +1,1 @@
+"""Video for people: sources, writers, drawing, and following targets from one to the other."""
