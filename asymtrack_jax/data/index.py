@@ -97,7 +97,7 @@ class SequenceIndex:
         """The frame of a row; `InputError` if it cannot be read."""
         return read_frame(self.frame_path(row))
 
-    def where(self, row: int) -> str:
+    def frame_name(self, row: int) -> str:
         """The path of a row's image."""
         return os.fspath(self.frame_path(row))
 

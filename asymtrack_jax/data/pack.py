@@ -105,9 +105,9 @@ class PackSource:
     def read(self, row: int) -> Frame:
         """The frame of a row; `InputError` if it is damaged."""
         content = self.frames[self.ends[row] : self.ends[row + 1]].tobytes()
-        return decode_frame(content, self.where(row))
+        return decode_frame(content, self.frame_name(row))
 
-    def where(self, row: int) -> str:
+    def frame_name(self, row: int) -> str:
         """The pack, and what frame it was."""
         return f"{self.directory} ({os.fsdecode(self.names[row])})"
 
@@ -260,7 +260,7 @@ def _pack_sequence(
             continue
         image = cv2.cvtColor(found[0], cv2.COLOR_RGB2BGR)
         jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, options.quality])[1]
-        kept.append(_Kept(jpeg.tobytes(), found[1], os.fsencode(source.where(row))))
+        kept.append(_Kept(jpeg.tobytes(), found[1], os.fsencode(source.frame_name(row))))
     return (kept if end - first == 1 or len(kept) >= LEAST_FRAMES else []), problems
 
 

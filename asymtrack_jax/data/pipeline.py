@@ -157,7 +157,7 @@ class Batches(Iterator[Batch]):
         pairs, unreadable = next(self._iterator)
         rows = unreadable.reshape(-1, 2)
         for source, row in rows[rows[:, 0] != _NONE].tolist():
-            frame = self._sampler.sources[source].where(row)
+            frame = self._sampler.sources[source].frame_name(row)
             if frame not in self.unreadable:
                 self.unreadable[frame] = None
                 _log.warning("cannot read %s: passed over", frame)

@@ -74,9 +74,9 @@ class RecordSource:
     def read(self, row: int) -> Frame:
         """The frame of a row; `InputError` if its image is damaged."""
         image = self._images[int(self.records[row])]["image"]
-        return decode_frame(image, self.where(row))
+        return decode_frame(image, self.frame_name(row))
 
-    def where(self, row: int) -> str:
+    def frame_name(self, row: int) -> str:
         """The record of a row, and the image that it was."""
         return f"{self.directory}, record {self.records[row]} ({self.index.frame_path(row)})"
 

@@ -96,12 +96,12 @@ class Source(Protocol):
         """A row's frame; `InputError` if it cannot be read."""
         ...
 
-    def where(self, row: int) -> str:
+    def frame_name(self, row: int) -> str:
         """What messages call a row's frame."""
         ...
 
 
-def in_order(directory: Path) -> list[Path]:
+def natural_sorted(directory: Path) -> list[Path]:
     """What a folder holds, by name with numbers by value (2 before 10), less hidden entries."""
 
     def key(path: Path) -> list[str | int]:
@@ -113,7 +113,7 @@ def in_order(directory: Path) -> list[Path]:
 
 def image_files(directory: Path) -> list[Path]:
     """The images in a folder, in order."""
-    return [path for path in in_order(directory) if path.suffix.lower() in IMAGE_SUFFIXES]
+    return [path for path in natural_sorted(directory) if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
 def read_frame(path: Path) -> Frame:

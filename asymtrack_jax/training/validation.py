@@ -88,7 +88,7 @@ def first_sequences(source: Source, count: int, num_frames: int) -> list[Sequenc
         if len(rows) > 1:
             part = slice(rows.start, rows.stop)
             boxes, seen = source.boxes[part].astype(np.float64), np.array(source.visible[part])
-            sequences.append(Sequence(source.where(rows[0]), _Rows(source, rows), boxes, seen))
+            sequences.append(Sequence(source.frame_name(rows[0]), _Rows(source, rows), boxes, seen))
     return sequences
 
 

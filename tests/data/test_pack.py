@@ -85,9 +85,9 @@ def test_visible_frames_are_kept_evenly_and_boxes_are_right(packed):
             assert size == pytest.approx(min(np.sqrt(w * h), 40), rel=0.02)
             assert box[2] / box[3] == pytest.approx(w / h, rel=0.05)
             assert max(frame.shape) <= 2 * 4.25 * size + 3
-            assert packed.where(row).startswith(f"{packed.name} (")
-            assert f"/{name}/" in packed.where(row)
-            numbers.append(int(packed.where(row)[-8:-5]))
+            assert packed.frame_name(row).startswith(f"{packed.name} (")
+            assert f"/{name}/" in packed.frame_name(row)
+            numbers.append(int(packed.frame_name(row)[-8:-5]))
         assert not any(number % 5 == 4 for number in numbers)
         assert (numbers[0], numbers[-1]) == (0, NUM_FRAMES - 2)
         assert set(np.diff(numbers)) <= {1, 2, 3, 4}
@@ -130,7 +130,7 @@ def test_a_pack_travels_by_name(packed):
     assert len(pickled) < 500
     again = pickle.loads(pickled)
     np.testing.assert_array_equal(again.read(30), packed.read(30))
-    assert again.where(30) == packed.where(30)
+    assert again.frame_name(30) == packed.frame_name(30)
 
 
 def test_stills_and_fewer_sequences(root, tmp_path, capsys):
@@ -145,8 +145,8 @@ def test_stills_and_fewer_sequences(root, tmp_path, capsys):
     main([*command, "tracks", "--output", str(tmp_path / "tracks"), *more])
     tracks = open_pack(tmp_path / "tracks")
     np.testing.assert_array_equal(tracks.offsets, [0, 20, 40])
-    assert "/large/" in tracks.where(0)
-    assert "/wide/" in tracks.where(20)
+    assert "/large/" in tracks.frame_name(0)
+    assert "/wide/" in tracks.frame_name(20)
     assert max(tracks.read(39).shape) <= 2 * 2 * 60 + 3
 
 
@@ -164,7 +164,7 @@ def test_unreadable_frames_are_left_out_and_many_stop_it(root, tmp_path, monkeyp
     index = damaged_tracks(root, tmp_path, [0, 5])
     made = pack(index, tmp_path / "out", PackOptions(), "tracks")
     assert len(made.boxes) == 46
-    assert "001.jpg" in made.where(0)
+    assert "001.jpg" in made.frame_name(0)
     assert "left out: frame" in capsys.readouterr().err
     monkeypatch.setattr(packing, "_MAX_UNREADABLE", 1)
     with pytest.raises(InputError, match=r"2 frames cannot be read:(\n  frame .*0\.jpg.*){1}"):

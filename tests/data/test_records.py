@@ -71,7 +71,7 @@ def test_records_are_the_files_byte_for_byte(root, prepared):
     for row in (0, NUM_FRAMES + 3):
         record = source._images[int(source.records[row])]["image"]
         assert record == files.frame_path(row).read_bytes()
-    assert source.where(3) == f"{prepared}, record 3 ({files.where(3)})"
+    assert source.frame_name(3) == f"{prepared}, record 3 ({files.frame_name(3)})"
     assert source.name == str(prepared)
 
 

@@ -190,7 +190,7 @@ def test_source_is_one_and_travels(tmp_path):
     assert (source.boxes.shape, source.boxes.dtype) == ((21, 4), np.float32)
     assert (source.visible.shape, source.visible.dtype) == ((21,), bool)
     assert source.read(20).shape == (48, 64, 3)
-    assert "frame 6 of synthetic clip 2" in source.where(20)
+    assert "frame 6 of synthetic clip 2" in source.frame_name(20)
     data = pickle.dumps(source)
     assert len(data) < 5000
     np.testing.assert_array_equal(pickle.loads(data).read(13), source.read(13))

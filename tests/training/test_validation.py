@@ -15,7 +15,7 @@ class Rows:
     def read(self, row: int) -> Frame:
         return np.full((2, 2, 3), row, np.uint8)
 
-    def where(self, row: int) -> str:
+    def frame_name(self, row: int) -> str:
         return f"row {row}"
 
 

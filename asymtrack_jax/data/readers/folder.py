@@ -11,7 +11,7 @@ from asymtrack_jax.data.index import Annotation, Part
 from asymtrack_jax.data.readers.benchmark import ListedImages, read_each
 from asymtrack_jax.data.readers.labels import has_area, require_folder
 from asymtrack_jax.data.readers.text import read_boxes
-from asymtrack_jax.data.sequences import Sequence, image_files, in_order
+from asymtrack_jax.data.sequences import Sequence, image_files, natural_sorted
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
@@ -49,7 +49,7 @@ def _folders(directory: Path) -> list[Path]:
     require_folder(directory, LAYOUT)
     folders = [
         folder
-        for folder in in_order(directory)
+        for folder in natural_sorted(directory)
         if (folder / "img").is_dir() or (folder / "groundtruth.txt").is_file()
     ]
     if not folders:

@@ -16,7 +16,7 @@ from asymtrack_jax.data.readers.labels import (
     split_list,
 )
 from asymtrack_jax.data.readers.text import read_boxes
-from asymtrack_jax.data.sequences import Sequence, in_order
+from asymtrack_jax.data.sequences import Sequence, natural_sorted
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
@@ -70,8 +70,10 @@ def parts(root: Path, split: str = "train") -> list[Part]:
     if split == "test":
         names = testing
     elif split == "train":
-        classes = [path for path in in_order(root) if path.is_dir()]
-        present = [path.name for folder in classes for path in in_order(folder) if path.is_dir()]
+        classes = [path for path in natural_sorted(root) if path.is_dir()]
+        present = [
+            path.name for folder in classes for path in natural_sorted(folder) if path.is_dir()
+        ]
         names = [name for name in present if "-" in name and name not in set(testing)]
     else:
         raise InputError(f"unknown split {split!r} of LaSOT; there are: train, test")

@@ -5,7 +5,7 @@ from pathlib import Path
 from asymtrack_jax.data.readers.benchmark import ListedImages, read_each
 from asymtrack_jax.data.readers.labels import require_folder
 from asymtrack_jax.data.readers.text import read_boxes
-from asymtrack_jax.data.sequences import Sequence, in_order
+from asymtrack_jax.data.sequences import Sequence, natural_sorted
 
 LAYOUT = (
     "expected TNL2K's test set as it unpacks, <sequence>/imgs/*.jpg (or png) and "
@@ -20,7 +20,7 @@ def read_sequences(root: Path) -> list[Sequence]:
         InputError: see `read_each`.
     """
     require_folder(root, LAYOUT)
-    folders = [folder for folder in in_order(root) if (folder / "groundtruth.txt").is_file()]
+    folders = [folder for folder in natural_sorted(root) if (folder / "groundtruth.txt").is_file()]
     return read_each(root, LAYOUT, folders, _read)
 
 

@@ -8,7 +8,7 @@ from asymtrack_jax.data.index import Annotation, Part, numbered
 from asymtrack_jax.data.readers.benchmark import only_first, read_each
 from asymtrack_jax.data.readers.labels import has_area, require_folder, require_image
 from asymtrack_jax.data.readers.text import read_boxes
-from asymtrack_jax.data.sequences import ImageFiles, Sequence, image_files, in_order
+from asymtrack_jax.data.sequences import ImageFiles, Sequence, image_files, natural_sorted
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
@@ -34,7 +34,7 @@ def read_test(root: Path) -> list[Sequence]:
     """
     annotations = root / "TEST" / "anno"
     require_folder(annotations, TEST_LAYOUT)
-    files = [path for path in in_order(annotations) if path.suffix == ".txt"]
+    files = [path for path in natural_sorted(annotations) if path.suffix == ".txt"]
     return read_each(root, TEST_LAYOUT, files, _read_test)
 
 
@@ -61,7 +61,7 @@ def parts(root: Path, sets: Iterable[int] = range(12)) -> list[Part]:
     for number in sets:
         annotations = root / f"TRAIN_{number}" / "anno"
         require_folder(annotations, LAYOUT)
-        files = [path for path in in_order(annotations) if path.suffix == ".txt"]
+        files = [path for path in natural_sorted(annotations) if path.suffix == ".txt"]
         if not files:
             raise InputError(f"no annotations in {annotations}: {LAYOUT}")
         found += [

@@ -11,7 +11,7 @@ import numpy as np
 from asymtrack_jax.data.index import Annotation, Part
 from asymtrack_jax.data.readers.labels import has_area, require_folder, require_image
 from asymtrack_jax.data.readers.text import read_lines
-from asymtrack_jax.data.sequences import in_order
+from asymtrack_jax.data.sequences import natural_sorted
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
@@ -38,7 +38,7 @@ def parts(root: Path, split: str = "tracks") -> list[Part]:
     if split == "stills":
         file = root / "stills" / "boxes.json"
         return [Part((file,), functools.partial(_read_stills, file))]
-    folders = [path for path in in_order(root / "tracks") if path.is_dir()]
+    folders = [path for path in natural_sorted(root / "tracks") if path.is_dir()]
     if not folders:
         raise InputError(f"no tracks in {root / 'tracks'}: {LAYOUT}")
     files = [folder / "boxes.csv" for folder in folders]

@@ -52,7 +52,7 @@ class SyntheticSource:
         sequence, frame = divmod(row, self._config.num_frames)
         return _clip(self._config, self._seed, sequence)[frame]
 
-    def where(self, row: int) -> str:
+    def frame_name(self, row: int) -> str:
         """The frame's name, for messages."""
         sequence, frame = divmod(row, self._config.num_frames)
         return f"frame {frame} of synthetic clip {sequence} of seed {self._seed}"
