@@ -1,4 +1,4 @@
-"""Benchmarks by name: where their sequences are read from, and how they are judged."""
+"""Benchmarks by name: where their sequences are read from, and how they are scored."""
 
 import dataclasses
 import functools
@@ -30,7 +30,7 @@ class Benchmark:
         folder: its name below the folder of all data sets.
         num_sequences: of the whole set, where it is fixed.
         prefix: what the field's result files have before a sequence's name.
-        server: whose evaluation server judges it, since its annotation is withheld.
+        server: whose evaluation server scores it, since its annotation is withheld.
         attributes: reads which sequences have which attribute.
     """
 
@@ -124,5 +124,5 @@ def read_sequences(name: str, data_dir: Path | None) -> list[Sequence]:
 
 
 def is_annotated(sequence: Sequence) -> bool:
-    """Whether more than the first box is known, so that a result can be judged."""
+    """Whether more than the first box is known, so that a result can be scored."""
     return len(sequence.boxes) == 1 or not np.isnan(sequence.boxes[1:]).all()

@@ -19,15 +19,14 @@ import numpy as np
 from asymtrack_jax.errors import InputError, run_main
 from asymtrack_jax.evaluation import results
 from asymtrack_jax.evaluation.benchmarks import BENCHMARKS, DATA_VARIABLE, read_sequences
-from asymtrack_jax.evaluation.reliability import Rated, rated
-from asymtrack_jax.evaluation.report import ResultFolder
+from asymtrack_jax.evaluation.reliability import ScoredFrames, collect
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.tracking.calibration import KEY, Calibration, logit
 
 _NEWTON_STEPS = 30
 
 
-def fit(frames: Rated) -> Calibration:
+def fit(frames: ScoredFrames) -> Calibration:
     """The likeliest calibration: a logistic regression of the overlaps on the scores' logits.
 
     Args:
@@ -80,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "recovery: evaluate this one, without"
         )
     sequences = read_sequences(args.dataset, args.data_dir)
-    frames = rated(ResultFolder(args.checkpoint.name, directory), sequences)
+    frames = collect(results.ResultFolder(args.checkpoint.name, directory), sequences)
     calibration = fit(frames)
     metadata = {**loaded.metadata, KEY: dataclasses.asdict(calibration)}
     path = checkpoint.save(args.output, loaded.config, loaded.variables, metadata)
@@ -88,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(
         f"{path}: {calibration}, of {len(frames.scores)} frames. Calibration error "
         f"{frames.error():.3f}, now {after.error():.3f}; hits (IoU over 0.5) are told from misses "
-        f"with an area under the ROC curve of {frames.separation():.3f}"
+        f"with an area under the ROC curve of {frames.auroc():.3f}"
     )
 
 

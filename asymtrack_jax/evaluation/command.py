@@ -12,7 +12,7 @@ from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import pictures, report, results, runner, submissions
 from asymtrack_jax.evaluation.benchmarks import BENCHMARKS, is_annotated, read_sequences
 from asymtrack_jax.evaluation.protocols import PROTOCOLS
-from asymtrack_jax.evaluation.report import ResultFolder
+from asymtrack_jax.evaluation.results import ResultFolder
 from asymtrack_jax.tracking.recovery import choose_recovery
 from asymtrack_jax.tracking.slots import make_slots
 from asymtrack_jax.weights import TINY
@@ -95,7 +95,7 @@ def _track(
         options=dataclasses.asdict(options),
         command=shlex.join(["python", "evaluate.py", *arguments]),
     )
-    results.claim(directory, manifest)
+    results.open_results_dir(directory, manifest)
     number, count = shard
     share = sequences[number - 1 :: count]
     batch_size = min(options.batch_size, max(len(share), 1))
@@ -131,7 +131,7 @@ def _report(
     folders: Sequence[ResultFolder],
     output: Path,
 ) -> None:
-    """Judges results, prints and writes the report; or makes the archive that a server judges."""
+    """Scores results, prints and writes the report; or makes the archive that a server scores."""
     benchmark = BENCHMARKS[options.dataset]
     if benchmark.server:
         for folder in folders:
@@ -140,7 +140,7 @@ def _report(
     if not annotated:
         print(f"{options.dataset}: the annotation is withheld; {benchmark.server} scores archives")
         return
-    judged = report.compare(
+    compared = report.compare(
         options.dataset,
         PROTOCOLS[options.protocol or benchmark.protocol],
         folders,
@@ -148,14 +148,16 @@ def _report(
         num_sequences=benchmark.num_sequences,
         attributes=benchmark.attributes() if benchmark.attributes else None,
     )
-    shown = pictures.write_plots(judged, output)
-    shown |= pictures.write_reliability(judged, annotated, output)
+    shown = pictures.write_plots(compared, output)
+    shown |= pictures.write_reliability(compared, annotated, output)
     try:
-        shown |= pictures.write_contact_sheet(judged, annotated, output)
+        shown |= pictures.write_contact_sheet(compared, annotated, output)
     except InputError as error:
-        judged = dataclasses.replace(judged, notes=[*judged.notes, f"no contact sheet: {error}"])
-    report.write(judged, output, shown)
-    print(report.text(judged))
+        compared = dataclasses.replace(
+            compared, notes=[*compared.notes, f"no contact sheet: {error}"]
+        )
+    report.write(compared, output, shown)
+    print(report.text(compared))
     print(f"report: {output / 'report.md'}, with report.json and {', '.join(shown.values())}")
 
 

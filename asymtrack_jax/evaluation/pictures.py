@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from asymtrack_jax import boxes
 from asymtrack_jax.data import sequences as data
-from asymtrack_jax.evaluation.protocols import SCORES
-from asymtrack_jax.evaluation.reliability import Rated, rated
-from asymtrack_jax.evaluation.report import Report, main_score, worst
+from asymtrack_jax.evaluation.protocols import MEASURES
+from asymtrack_jax.evaluation.reliability import ScoredFrames, collect
+from asymtrack_jax.evaluation.report import Report, worst
 from asymtrack_jax.files import write_atomically
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6f4e9c", "#555555")
@@ -63,9 +63,9 @@ def _curves(report: Report, curve: str) -> Figure:
     axes = figure.add_subplot()
     title, label = _AXES[curve]
     thresholds = report.protocol.thresholds[curve]
-    names = list(report.trackers[0].overall.scores)
+    names = list(report.trackers[0].overall.percent)
     score = names[0] if curve == "success" else curve
-    ranked = sorted(report.trackers, key=lambda each: -each.overall.scores[score])
+    ranked = sorted(report.trackers, key=lambda each: -each.overall.percent[score])
     for index, tracker in enumerate(ranked):
         place = report.trackers.index(tracker)  # a tracker's colour is the same in all plots
         axes.plot(
@@ -74,7 +74,7 @@ def _curves(report: Report, curve: str) -> Figure:
             color=_COLOURS[place % len(_COLOURS)],
             linestyle=_DASHES[place // len(_COLOURS) % len(_DASHES)],
             linewidth=2.0,
-            label=f"{tracker.results.label}  [{tracker.overall.scores[score]:.1f}]",
+            label=f"{tracker.results.label}  [{tracker.overall.percent[score]:.1f}]",
             zorder=3 + len(ranked) - index,
         )
     axes.set(
@@ -86,7 +86,7 @@ def _curves(report: Report, curve: str) -> Figure:
     )
     axes.legend(
         loc="best",
-        title=f"{SCORES[score]}, {report.protocol.name} protocol",
+        title=f"{MEASURES[score]}, {report.protocol.name} protocol",
         alignment="left",
         fontsize=9 if len(ranked) <= 8 else 7,
     ).set_zorder(99)
@@ -94,15 +94,13 @@ def _curves(report: Report, curve: str) -> Figure:
 
 
 def _attributes(report: Report) -> Figure:
-    """A row an attribute, a dot a tracker; the hardest attribute at the bottom."""
+    """A row per attribute, a dot per tracker; the hardest attribute at the bottom."""
     best = report.trackers[0]
-    names = sorted(report.attributes, key=lambda name: main_score(best.attributes[name]))
+    names = sorted(report.attributes, key=lambda name: best.attributes[name].main)
     figure = Figure(figsize=(6.4, 1.3 + 0.32 * len(names)), layout="constrained")
     axes = figure.add_subplot()
     rows = np.arange(len(names))
-    values = np.array(
-        [[main_score(each.attributes[name]) for name in names] for each in report.trackers]
-    )
+    values = np.array([[each.attributes[name].main for name in names] for each in report.trackers])
     low = 0.0 if len(report.trackers) == 1 else None
     axes.hlines(
         rows,
@@ -116,13 +114,13 @@ def _attributes(report: Report) -> Figure:
         colour = _COLOURS[index % len(_COLOURS)]
         axes.plot(values[index], rows, "o", color=colour, markersize=7, zorder=9 - index * 0.1)
         axes.plot([], [], "o", color=colour, label=tracker.results.label)
-        axes.axvline(main_score(tracker.overall), color=colour, linewidth=1, linestyle=":")
+        axes.axvline(tracker.overall.main, color=colour, linewidth=1, linestyle=":")
     if len(report.trackers) == 1:
         for row, value in zip(rows, values[0], strict=True):
             axes.annotate(
                 f"{value:.1f}", (value, row), (8, 0), textcoords="offset points", va="center"
             )
-    score = SCORES[next(iter(best.overall.scores))]
+    score = MEASURES[next(iter(best.overall.percent))]
     labels = [f"{name} ({len(report.attributes[name])})" for name in names]
     axes.set_yticks(rows, labels)
     axes.grid(axis="y", visible=False)
@@ -158,7 +156,7 @@ def write_reliability(
         InputError: scores are damaged.
     """
     common = [sequence for sequence in sequences if sequence.name in report.names]
-    frames = {each.results.label: rated(each.results, common) for each in report.trackers}
+    frames = {each.results.label: collect(each.results, common) for each in report.trackers}
     frames = {label: found for label, found in frames.items() if len(found.scores)}
     if not frames:
         return {}
@@ -169,7 +167,7 @@ def write_reliability(
         }
 
 
-def _reliability(title: str, frames: Mapping[str, Rated]) -> Figure:
+def _reliability(title: str, frames: Mapping[str, ScoredFrames]) -> Figure:
     """Mean IoU over mean score in each bin; a dot is as large as its share of the frames."""
     figure = Figure(figsize=(6.4, 4.6), layout="constrained")
     axes = figure.add_subplot()
@@ -211,11 +209,11 @@ def write_contact_sheet(
     """
     by_name = {sequence.name: sequence for sequence in sequences}
     tracker = report.trackers[0]
-    score = SCORES[next(iter(tracker.overall.scores))]
+    score = MEASURES[next(iter(tracker.overall.percent))]
     strips = [_legend(f"{report.dataset}, {tracker.results.label}: lowest {score}")]
     for name in worst(report)[:_ROWS]:
         sequence, predicted = by_name[name], tracker.results.read(name)
-        title = f"{name}: {score} {main_score(tracker.judged[name].judgement):.1f}"
+        title = f"{name}: {score} {tracker.sequences[name].scores.main:.1f}"
         last = min(len(predicted), len(sequence.boxes)) - 1
         frames = np.unique(np.linspace(0, last, _COLUMNS).round().astype(int))
         cells = [

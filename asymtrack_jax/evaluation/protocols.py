@@ -1,6 +1,6 @@
 """From predicted and annotated boxes to the numbers papers print: pure functions of arrays.
 
-One-pass evaluation: the tracker is started on the first frame's annotation and judged on every
+One-pass evaluation: the tracker is started on the first frame's annotation and scored on every
 frame. A frame is valid if its annotation is finite with a positive width and height and the target
 is not marked invisible. Three families of protocols:
 
@@ -69,33 +69,38 @@ NORM_CENTRE_THRESHOLDS = np.arange(51) / 100
 _FAILURE, _HIT = math.inf, -1.0
 
 
-SCORES = {
+MEASURES = {
     "success_auc": "success AUC",
     "precision": "precision",
     "norm_precision": "norm. precision",
     "ao": "AO",
     "sr50": "SR0.5",
     "sr75": "SR0.75",
-}  # what can be in `Judgement.scores`, and what people call it
+}  # what can be in `Scores.percent`, and what people call it
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Judgement:
+class Scores:
     """What a protocol says of a sequence, or of a set.
 
     Attributes:
-        scores: percent by name, the main one first.
+        percent: percent by measure, the main one first.
         curves: shares of frames, in [0, 1], at the thresholds of `Protocol.thresholds`.
         weight: what a sequence counts for in its set, and a set in all.
     """
 
-    scores: Mapping[str, float]
+    percent: Mapping[str, float]
     curves: Mapping[str, Float[np.ndarray, " thresholds"]]
     weight: float
 
+    @property
+    def main(self) -> float:
+        """The measure that trackers are ranked by, in percent."""
+        return next(iter(self.percent.values()))
+
 
 class Protocol(abc.ABC):
-    """Rules that judge a sequence.
+    """Rules that score a sequence.
 
     Attributes:
         name: what the output calls it.
@@ -108,13 +113,13 @@ class Protocol(abc.ABC):
     thresholds: Mapping[str, Float[np.ndarray, " thresholds"]]
 
     @abc.abstractmethod
-    def judge(
+    def score(
         self,
         prediction: Float[np.ndarray, "M 4"],
         annotation: Float[np.ndarray, "N 4"],
         visible: Bool[np.ndarray, " N"] | None = None,
         size: tuple[int, int] | None = None,
-    ) -> Judgement:
+    ) -> Scores:
         """Compares a sequence's predicted with its annotated boxes.
 
         Args:
@@ -129,23 +134,23 @@ class Protocol(abc.ABC):
         """
 
 
-def overall(judged: Sequence[Judgement]) -> Judgement:
-    """The judgement of a set: every score and curve is a mean over it, by the weights.
+def overall(scores: Sequence[Scores]) -> Scores:
+    """The scores of a set: every measure and curve is a mean over its sequences, by the weights.
 
     Raises:
-        InputError: nothing was judged.
+        InputError: no sequence has a frame that counts.
     """
-    weights = np.array([each.weight for each in judged])
+    weights = np.array([each.weight for each in scores])
     if not weights.sum():
-        raise InputError("there is no frame to judge: each sequence has but its first one")
+        raise InputError("there is no frame to score: each sequence has but its first one")
 
     def mean(values: list) -> Any:
         return np.average(values, axis=0, weights=weights)
 
-    first = judged[0]
-    return Judgement(
-        {name: float(mean([each.scores[name] for each in judged])) for name in first.scores},
-        {name: mean([each.curves[name] for each in judged]) for name in first.curves},
+    first = scores[0]
+    return Scores(
+        {name: float(mean([each.percent[name] for each in scores])) for name in first.percent},
+        {name: mean([each.curves[name] for each in scores]) for name in first.curves},
         float(weights.sum()),
     )
 
@@ -192,10 +197,9 @@ class OnePass(Protocol):
             f"precision at 0.20, mean over sequences; frames without a target are {invalid}"
         )
 
-    def judge(self, prediction, annotation, visible=None, size=None) -> Judgement:
-        """See `Protocol.judge`."""
-        of = curves(frame_errors(prediction, annotation, visible, self))
-        return Judgement(dataclasses.asdict(scores(of)), dataclasses.asdict(of), 1.0)
+    def score(self, prediction, annotation, visible=None, size=None) -> Scores:
+        """See `Protocol.score`."""
+        return one_pass_scores(frame_errors(prediction, annotation, visible, self))
 
 
 class Got10k(Protocol):
@@ -208,8 +212,8 @@ class Got10k(Protocol):
     )
     thresholds = {"success": np.arange(101) / 100}  # noqa: RUF012
 
-    def judge(self, prediction, annotation, visible=None, size=None) -> Judgement:
-        """See `Protocol.judge`."""
+    def score(self, prediction, annotation, visible=None, size=None) -> Scores:
+        """See `Protocol.score`."""
         _check_finite(prediction)
         if len(prediction) != len(annotation):
             raise InputError(
@@ -229,7 +233,7 @@ class Got10k(Protocol):
             overlap = np.zeros(1)
         success = (overlap[:, None] > self.thresholds["success"]).mean(axis=0)
         measured = {"ao": overlap.mean(), "sr50": success[50], "sr75": success[75]}
-        return Judgement(
+        return Scores(
             {name: 100 * float(value) for name, value in measured.items()},
             {"success": success},
             weight,
@@ -250,8 +254,8 @@ class TrackingNet(Protocol):
         "norm_precision": np.linspace(0, 0.5, 21),
     }
 
-    def judge(self, prediction, annotation, visible=None, size=None) -> Judgement:
-        """See `Protocol.judge`."""
+    def score(self, prediction, annotation, visible=None, size=None) -> Scores:
+        """See `Protocol.score`."""
         _check_finite(prediction)
         valid = _valid(annotation, visible)
         annotation, given = np.round(annotation), np.round(prediction[: len(annotation)])
@@ -275,7 +279,7 @@ class TrackingNet(Protocol):
             hits = error >= thresholds if name == "success" else error <= thresholds
             of[name] = hits.sum(axis=0) / len(annotation)
         areas = [100 * float((curve[:-1] + curve[1:]).sum() / 40) for curve in of.values()]
-        return Judgement(
+        return Scores(
             dict(zip(("success_auc", "precision", "norm_precision"), areas, strict=True)), of, 1.0
         )
 
@@ -315,24 +319,6 @@ class FrameErrors:
     centre: Float[np.ndarray, " N"]
     norm_centre: Float[np.ndarray, " N"]
     valid: Bool[np.ndarray, " N"]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Curves:
-    """Shares of frames, in [0, 1], at each threshold of the three measures."""
-
-    success: Float[np.ndarray, " 21"]
-    precision: Float[np.ndarray, " 51"]
-    norm_precision: Float[np.ndarray, " 51"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Scores:
-    """The three numbers of a table, in percent."""
-
-    success_auc: float
-    precision: float
-    norm_precision: float
 
 
 def frame_errors(
@@ -430,19 +416,16 @@ def _centre_distance(
     return np.sqrt(np.sum((centre_a - centre_b) ** 2, axis=1))
 
 
-def curves(errors: FrameErrors) -> Curves:
-    """A sequence's curves; every frame is in the denominator."""
-    return Curves(
-        success=(errors.overlap[:, None] > OVERLAP_THRESHOLDS).mean(axis=0),
-        precision=(errors.centre[:, None] <= CENTRE_THRESHOLDS).mean(axis=0),
-        norm_precision=(errors.norm_centre[:, None] <= NORM_CENTRE_THRESHOLDS).mean(axis=0),
-    )
-
-
-def scores(of: Curves) -> Scores:
-    """The numbers that stand for the curves of a sequence or a set."""
-    return Scores(
-        success_auc=100 * float(of.success.mean()),
-        precision=100 * float(of.precision[20]),  # 20 pixels
-        norm_precision=100 * float(of.norm_precision[20]),  # 0.20
-    )
+def one_pass_scores(errors: FrameErrors) -> Scores:
+    """A sequence's scores by its frames' errors; every frame is in the denominator."""
+    curves = {
+        "success": (errors.overlap[:, None] > OVERLAP_THRESHOLDS).mean(axis=0),
+        "precision": (errors.centre[:, None] <= CENTRE_THRESHOLDS).mean(axis=0),
+        "norm_precision": (errors.norm_centre[:, None] <= NORM_CENTRE_THRESHOLDS).mean(axis=0),
+    }
+    percent = {
+        "success_auc": 100 * float(curves["success"].mean()),
+        "precision": 100 * float(curves["precision"][20]),  # 20 pixels
+        "norm_precision": 100 * float(curves["norm_precision"][20]),  # 0.20
+    }
+    return Scores(percent, curves, 1.0)

@@ -10,13 +10,13 @@ from jaxtyping import Float
 from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import protocols, results
-from asymtrack_jax.evaluation.report import ResultFolder
+from asymtrack_jax.evaluation.results import ResultFolder
 
 NUM_BINS = 10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Rated:
+class ScoredFrames:
     """Frames of tracked sequences, without the first ones.
 
     Attributes:
@@ -27,18 +27,18 @@ class Rated:
     scores: Float[np.ndarray, " frames"]
     overlaps: Float[np.ndarray, " frames"]
 
-    def binned(self) -> list["Rated"]:
+    def binned(self) -> list["ScoredFrames"]:
         """The frames by their scores, in equal parts of [0, 1]; some may be empty."""
         number = np.minimum((self.scores * NUM_BINS).astype(int), NUM_BINS - 1)
         parts = [number == index for index in range(NUM_BINS)]
-        return [Rated(self.scores[part], self.overlaps[part]) for part in parts]
+        return [ScoredFrames(self.scores[part], self.overlaps[part]) for part in parts]
 
     def error(self) -> float:
         """The expected calibration error: how far a bin's mean score is from its mean overlap."""
         differences = [abs((part.scores - part.overlaps).sum()) for part in self.binned()]
         return float(sum(differences)) / len(self.scores)
 
-    def separation(self) -> float:
+    def auroc(self) -> float:
         """How well scores tell hits (IoU over 0.5) from misses: the area under the ROC curve.
 
         NaN if there are only hits, or only misses.
@@ -52,7 +52,7 @@ class Rated:
         return float((ranks[hit].sum() - hits * (hits + 1) / 2) / (hits * misses))
 
 
-def rated(folder: ResultFolder, sequences: Iterable[Sequence]) -> Rated:
+def collect(folder: ResultFolder, sequences: Iterable[Sequence]) -> ScoredFrames:
     """All frames, but the first ones, of the sequences that there are boxes and scores of.
 
     Raises:
@@ -77,4 +77,4 @@ def rated(folder: ResultFolder, sequences: Iterable[Sequence]) -> Rated:
             )
         scores.append(said[1:])
         overlaps.append(np.maximum(errors.overlap[1:], 0))  # -1 where the target is absent
-    return Rated(np.concatenate(scores), np.concatenate(overlaps))
+    return ScoredFrames(np.concatenate(scores), np.concatenate(overlaps))

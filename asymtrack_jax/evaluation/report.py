@@ -1,4 +1,4 @@
-"""Result files judged by a protocol, and what people read of it: tables, JSON and Markdown."""
+"""Result files scored by a protocol, and what people read of it: tables, JSON and Markdown."""
 
 import dataclasses
 import json
@@ -10,51 +10,25 @@ from asymtrack_jax.data import sequences as data
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import protocols, results
 from asymtrack_jax.evaluation.benchmarks import Attributes
-from asymtrack_jax.evaluation.protocols import SCORES, Judgement, Protocol, overall
+from asymtrack_jax.evaluation.protocols import MEASURES, Protocol, Scores, overall
+from asymtrack_jax.evaluation.results import ResultFolder
 from asymtrack_jax.files import write_atomically
 
 _SHOWN = 10
 
 
-@dataclasses.dataclass(frozen=True)
-class ResultFolder:
-    """A tracker's results.
-
-    Attributes:
-        label: what tables and plots call the tracker.
-        directory: where the files are.
-        one_based: whether boxes count pixels from 1.
-        prefix: what files may have before a sequence's name.
-    """
-
-    label: str
-    directory: Path
-    one_based: bool = False
-    prefix: str = ""
-
-    def find(self, name: str) -> Path | None:
-        """The file of a sequence, if there is one."""
-        return results.find(self.directory, name, self.prefix)
-
-    def read(self, name: str) -> Any:
-        """The boxes of a sequence that has a file, xywh [N, 4]; `InputError` if it is damaged."""
-        path = self.find(name)
-        assert path is not None
-        return results.read_result(path, one_based=self.one_based)
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
-class Judged:
-    """A sequence's result.
+class SequenceScores:
+    """A tracker on a sequence.
 
     Attributes:
         num_frames: length of the sequence.
-        judgement: what the protocol says of it.
+        scores: by the protocol.
         tracker_seconds: what the tracker took, without reading images; None if not recorded.
     """
 
     num_frames: int
-    judgement: Judgement
+    scores: Scores
     tracker_seconds: float | None
 
 
@@ -64,25 +38,25 @@ class TrackerScores:
 
     Attributes:
         results: its files.
-        judged: by the name of the sequence, those that all trackers of the report have.
+        sequences: by name, those that all trackers of the report have.
         overall: of the set.
         attributes: of the sequences that have an attribute.
     """
 
     results: ResultFolder
-    judged: Mapping[str, Judged]
-    overall: Judgement
-    attributes: Mapping[str, Judgement]
+    sequences: Mapping[str, SequenceScores]
+    overall: Scores
+    attributes: Mapping[str, Scores]
 
     @property
     def num_frames(self) -> int:
-        """Frames of the judged sequences."""
-        return sum(each.num_frames for each in self.judged.values())
+        """Frames of the scored sequences."""
+        return sum(each.num_frames for each in self.sequences.values())
 
     @property
     def rate(self) -> float | None:
         """Frames a second of the tracker alone, over the sequences that have times."""
-        timed = [each for each in self.judged.values() if each.tracker_seconds]
+        timed = [each for each in self.sequences.values() if each.tracker_seconds]
         seconds = sum(each.tracker_seconds or 0.0 for each in timed)
         return sum(each.num_frames for each in timed) / seconds if timed else None
 
@@ -93,10 +67,10 @@ class Report:
 
     Attributes:
         dataset: its name.
-        protocol: what judged them.
+        protocol: what scored them.
         trackers: all on the same sequences.
-        num_sequences: of the whole set, judged or not.
-        attributes: the judged sequences by attribute.
+        num_sequences: of the whole set, scored or not.
+        attributes: the scored sequences by attribute.
         notes: what a reader must know of the numbers.
     """
 
@@ -109,13 +83,13 @@ class Report:
 
     @property
     def names(self) -> list[str]:
-        """The judged sequences."""
-        return list(self.trackers[0].judged)
+        """The scored sequences."""
+        return list(self.trackers[0].sequences)
 
 
-def judge(
+def score_results(
     folder: ResultFolder, sequences: Iterable[data.Sequence], protocol: Protocol
-) -> dict[str, Judged]:
+) -> dict[str, SequenceScores]:
     """Compares the result files of sequences with their annotations, by name.
 
     Sequences without a file are left out.
@@ -123,36 +97,38 @@ def judge(
     Raises:
         InputError: files are damaged, or refused by the protocol: the first ten are named.
     """
-    judged: dict[str, Judged] = {}
+    scored: dict[str, SequenceScores] = {}
     problems: list[str] = []
     for sequence in sequences:
         path = folder.find(sequence.name)
         if path is None:
             continue
         try:
-            judged[sequence.name] = _judge(path, folder.one_based, sequence, protocol)
+            scored[sequence.name] = _score_result(path, folder.one_based, sequence, protocol)
         except InputError as error:
             named = str(error) if str(path) in str(error) else f"{path}: {error}"
             problems.append(f"  {named}")
     if problems:
         more = [f"  and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise InputError(
-            f"{len(problems)} results in {folder.directory} cannot be judged:\n"
+            f"{len(problems)} results in {folder.directory} cannot be scored:\n"
             + "\n".join(problems[:_SHOWN] + more)
         )
-    return judged
+    return scored
 
 
-def _judge(path: Path, one_based: bool, sequence: data.Sequence, protocol: Protocol) -> Judged:
+def _score_result(
+    path: Path, one_based: bool, sequence: data.Sequence, protocol: Protocol
+) -> SequenceScores:
     size = sequence.size
     if size is None and isinstance(protocol, protocols.Got10k):
         height, width, _ = sequence.frames[0].shape
         size = height, width
     boxes = results.read_result(path, one_based=one_based)
-    judgement = protocol.judge(boxes, sequence.boxes, sequence.visible, size)
+    scores = protocol.score(boxes, sequence.boxes, sequence.visible, size)
     seconds = results.read_seconds(path.parent, path.stem)
     total = None if seconds is None else float(seconds.sum())
-    return Judged(len(sequence.boxes), judgement, total)
+    return SequenceScores(len(sequence.boxes), scores, total)
 
 
 def compare(
@@ -164,34 +140,34 @@ def compare(
     num_sequences: int | None = None,
     attributes: Attributes | None = None,
 ) -> Report:
-    """Judges trackers on the sequences that all of them have results for.
+    """Scores trackers on the sequences that all of them have results for.
 
     Args:
         dataset: its name.
-        protocol: judges.
+        protocol: scores them.
         folders: a tracker's results each.
         sequences: of the set.
         num_sequences: of the whole set, if `sequences` may be fewer.
         attributes: names of sequences by attribute.
 
     Raises:
-        InputError: no sequence has a result of each tracker, or see `judge`.
+        InputError: no sequence has a result of each tracker, or see `score_results`.
     """
     total = max(num_sequences or 0, len(sequences))
     notes = []
     if len(sequences) < total:
         notes.append(f"{dataset} has {total} sequences, and {len(sequences)} are here")
-    judged = {folder: judge(folder, sequences, protocol) for folder in folders}
+    scored = {folder: score_results(folder, sequences, protocol) for folder in folders}
     common = [
-        each.name for each in sequences if all(each.name in found for found in judged.values())
+        each.name for each in sequences if all(each.name in found for found in scored.values())
     ]
     if not common:
-        names = ", ".join(str(folder.directory) for folder in judged)
+        names = ", ".join(str(folder.directory) for folder in scored)
         raise InputError(
-            f"no sequence of {dataset} has a result in {'each of ' * (len(judged) > 1)}{names}: "
+            f"no sequence of {dataset} has a result in {'each of ' * (len(scored) > 1)}{names}: "
             f"expected files such as {sequences[0].name}.txt"
         )
-    for folder, found in judged.items():
+    for folder, found in scored.items():
         missing = [each.name for each in sequences if each.name not in found]
         if missing:
             shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
@@ -208,28 +184,20 @@ def compare(
         TrackerScores(
             folder,
             {name: found[name] for name in common},
-            overall([found[name].judgement for name in common]),
-            {
-                name: overall([found[each].judgement for each in names])
-                for name, names in of.items()
-            },
+            overall([found[name].scores for name in common]),
+            {name: overall([found[each].scores for each in names]) for name, names in of.items()},
         )
-        for folder, found in judged.items()
+        for folder, found in scored.items()
     ]
-    trackers.sort(key=lambda tracker: -main_score(tracker.overall))
+    trackers.sort(key=lambda tracker: -tracker.overall.main)
     return Report(dataset, protocol, trackers, total, of, notes)
 
 
-def main_score(judgement: Judgement) -> float:
-    """The score that trackers are ranked by."""
-    return next(iter(judgement.scores.values()))
-
-
 def worst(report: Report) -> list[str]:
-    """The judged sequences by the best tracker's main score, the lowest first."""
-    judged = report.trackers[0].judged
-    weighed = [name for name in judged if judged[name].judgement.weight]
-    return sorted(weighed, key=lambda name: main_score(judged[name].judgement))
+    """The scored sequences by the best tracker's main measure, the lowest first."""
+    scored = report.trackers[0].sequences
+    weighed = [name for name in scored if scored[name].scores.weight]
+    return sorted(weighed, key=lambda name: scored[name].scores.main)
 
 
 def text(report: Report) -> str:
@@ -242,8 +210,8 @@ def text(report: Report) -> str:
     ]
     names = worst(report)
     if len(names) > 1:
-        scores = report.trackers[0].judged
-        lowest = [f"{name} {main_score(scores[name].judgement):.1f}" for name in names[:5]]
+        scored = report.trackers[0].sequences
+        lowest = [f"{name} {scored[name].scores.main:.1f}" for name in names[:5]]
         lines += ["", "lowest: " + ", ".join(lowest)]
     return "\n".join([*lines, *(f"note: {note}" for note in report.notes)])
 
@@ -266,18 +234,18 @@ def markdown(report: Report, pictures: Mapping[str, str]) -> str:
     ]
     for title, name in pictures.items():
         lines += ["", f"![{title}]({name})"]
-    title = SCORES[next(iter(report.trackers[0].overall.scores))]
+    title = MEASURES[next(iter(report.trackers[0].overall.percent))]
     labels = [tracker.results.label for tracker in report.trackers]
     if report.attributes:
         rows = [["attribute", "sequences", *labels]]
         for name, names in report.attributes.items():
-            of = [f"{main_score(tracker.attributes[name]):.1f}" for tracker in report.trackers]
+            of = [f"{tracker.attributes[name].main:.1f}" for tracker in report.trackers]
             rows.append([name, str(len(names)), *of])
         lines += ["", f"## By attribute: {title}", "", *_piped(rows)]
     rows = [["sequence", "frames", *labels]]
     for name in report.names:
-        of = [f"{main_score(each.judged[name].judgement):.1f}" for each in report.trackers]
-        rows.append([name, str(report.trackers[0].judged[name].num_frames), *of])
+        of = [f"{each.sequences[name].scores.main:.1f}" for each in report.trackers]
+        rows.append([name, str(report.trackers[0].sequences[name].num_frames), *of])
     lines += ["", f"## By sequence: {title}", "", *_piped(rows)]
     return "\n".join(lines) + "\n"
 
@@ -296,15 +264,15 @@ def as_json(report: Report) -> dict[str, Any]:
             {
                 "name": tracker.results.label,
                 "results": str(tracker.results.directory),
-                **tracker.overall.scores,
+                **tracker.overall.percent,
                 "frames_per_second": tracker.rate,
                 "attributes": {
-                    name: {"sequences": len(report.attributes[name]), **judgement.scores}
-                    for name, judgement in tracker.attributes.items()
+                    name: {"sequences": len(report.attributes[name]), **scores.percent}
+                    for name, scores in tracker.attributes.items()
                 },
                 "per_sequence": {
-                    name: {"frames": each.num_frames, **each.judgement.scores}
-                    for name, each in tracker.judged.items()
+                    name: {"frames": each.num_frames, **each.scores.percent}
+                    for name, each in tracker.sequences.items()
                 },
             }
             for tracker in report.trackers
@@ -320,10 +288,10 @@ def write(report: Report, directory: Path, pictures: Mapping[str, str]) -> None:
 
 
 def _overall_rows(report: Report) -> list[list[str]]:
-    names = list(report.trackers[0].overall.scores)
-    rows = [["tracker", *(SCORES[name] for name in names), "frames/s"]]
+    names = list(report.trackers[0].overall.percent)
+    rows = [["tracker", *(MEASURES[name] for name in names), "frames/s"]]
     for tracker in report.trackers:
-        scores = [f"{tracker.overall.scores[name]:.2f}" for name in names]
+        scores = [f"{tracker.overall.percent[name]:.2f}" for name in names]
         rate = "-" if tracker.rate is None else f"{tracker.rate:.1f}"
         rows.append([tracker.results.label, *scores, rate])
     return rows

@@ -8,6 +8,7 @@ overlap, so compare like with like.
 `manifest.json` says what made them; a folder never mixes results of two makers.
 """
 
+import dataclasses
 import importlib.metadata
 import json
 import platform
@@ -50,7 +51,7 @@ def make_manifest(
         checkpoint_dir: where the weights are from.
         config: sizes of the network.
         dataset: its name.
-        protocol: name of the protocol it is to be judged by.
+        protocol: name of the protocol it is to be scored by.
         recovery: the rules by which targets are lost and found; None if there are none.
         floats: whether boxes are written as floats instead of truncated integers.
         options: of the command.
@@ -78,8 +79,8 @@ def make_manifest(
     }
 
 
-def claim(directory: Path, manifest: Mapping[str, Any]) -> None:
-    """Opens a folder for results: a new one gets the manifest, an old one must have its like.
+def open_results_dir(directory: Path, manifest: Mapping[str, Any]) -> None:
+    """Opens a folder for results: a new one gets the manifest, an old one must have a matching one.
 
     The manifest is that of the run which began the folder; protocol, options and versions may
     differ in the runs that finish it.
@@ -146,12 +147,39 @@ def write_result(
     write_atomically(boxes_path(directory, name), lines.encode())
 
 
+@dataclasses.dataclass(frozen=True)
+class ResultFolder:
+    """A tracker's results.
+
+    Attributes:
+        label: what tables and plots call the tracker.
+        directory: where the files are.
+        one_based: whether boxes count pixels from 1.
+        prefix: what files may have before a sequence's name.
+    """
+
+    label: str
+    directory: Path
+    one_based: bool = False
+    prefix: str = ""
+
+    def find(self, name: str) -> Path | None:
+        """The file of a sequence, if there is one."""
+        return find_result(self.directory, name, self.prefix)
+
+    def read(self, name: str) -> Any:
+        """The boxes of a sequence that has a file, xywh [N, 4]; `InputError` if it is damaged."""
+        path = self.find(name)
+        assert path is not None
+        return read_result(path, one_based=self.one_based)
+
+
 def boxes_path(directory: Path, name: str) -> Path:
     """The file of a sequence's boxes."""
     return directory / f"{name}.txt"
 
 
-def find(directory: Path, name: str, prefix: str = "") -> Path | None:
+def find_result(directory: Path, name: str, prefix: str = "") -> Path | None:
     """The file of a sequence's boxes, as this package or another tracker's toolkit names it.
 
     Args:

@@ -99,7 +99,7 @@ def run(
     Args:
         slots: of `tracking.slots.make_slots`, or anything of their shape.
         sequences: with unique names.
-        directory: a folder that `results.claim` has opened.
+        directory: a folder that `results.open_results_dir` has opened.
         floats: write boxes as floats instead of truncated integers.
         workers: threads that read frames.
 

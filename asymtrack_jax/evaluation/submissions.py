@@ -11,7 +11,7 @@ from jaxtyping import Float
 from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import results
-from asymtrack_jax.evaluation.report import ResultFolder
+from asymtrack_jax.evaluation.results import ResultFolder
 from asymtrack_jax.files import write_atomically
 
 _SHOWN = 10

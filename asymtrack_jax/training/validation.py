@@ -64,11 +64,11 @@ def track(
     # Called again and again with other weights, which had better not be compiled in.
     tracker = Tracker(Model(config, fuse(variables), constant=False))
     protocol = protocols.PROTOCOLS["lasot"]
-    judged = [
-        protocol.judge(run_sequence(tracker, sequence)[0], sequence.boxes, sequence.visible)
+    scores = [
+        protocol.score(run_sequence(tracker, sequence)[0], sequence.boxes, sequence.visible)
         for sequence in sequences
     ]
-    return protocols.overall(judged).scores
+    return protocols.overall(scores).percent
 
 
 def first_sequences(source: Source, count: int, num_frames: int) -> list[Sequence]:

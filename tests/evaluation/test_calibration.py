@@ -6,7 +6,7 @@ import pytest
 from asymtrack_jax.config import VARIANTS
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import calibration, results
-from asymtrack_jax.evaluation.reliability import Rated
+from asymtrack_jax.evaluation.reliability import ScoredFrames
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.tracking.calibration import Calibration, of_checkpoint
 from tests.evaluation.sequences import write_sequences
@@ -18,14 +18,14 @@ def test_the_fit_finds_the_map_behind_the_overlaps():
     expected = Calibration(1.7, -0.6)(scores)
     hits = rng.uniform(size=len(scores)) < expected
     for overlaps, tolerance in ((expected, 1e-3), (hits.astype(float), 0.1)):
-        found = calibration.fit(Rated(scores, overlaps))
+        found = calibration.fit(ScoredFrames(scores, overlaps))
         assert found.slope == pytest.approx(1.7, abs=tolerance)
         assert found.offset == pytest.approx(-0.6, abs=tolerance)
 
 
 def test_scores_that_are_all_alike_or_perfect_give_finite_numbers():
     for scores, overlaps in (([0.9] * 5, [0.8] * 5), ([0.1, 0.9], [0, 1])):
-        found = calibration.fit(Rated(np.array(scores), np.array(overlaps, float)))
+        found = calibration.fit(ScoredFrames(np.array(scores), np.array(overlaps, float)))
         assert np.isfinite([found.slope, found.offset]).all()
 
 
@@ -33,7 +33,7 @@ def test_scores_that_are_all_alike_or_perfect_give_finite_numbers():
 def test_what_cannot_be_calibrated_is_refused(frames):
     scores, overlaps = (np.array(values, float) for values in frames)
     with pytest.raises(InputError, match="does not rise with the score"):
-        calibration.fit(Rated(scores, overlaps))
+        calibration.fit(ScoredFrames(scores, overlaps))
 
 
 def test_the_command_writes_a_calibrated_copy(tmp_path, variables, capsys):

@@ -5,7 +5,7 @@ import pytest
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import pictures, report
 from asymtrack_jax.evaluation.protocols import PROTOCOLS
-from asymtrack_jax.evaluation.report import ResultFolder
+from asymtrack_jax.evaluation.results import ResultFolder
 from tests.evaluation.sequences import write_sequences
 
 
@@ -21,7 +21,7 @@ def place(tmp_path):
     return tmp_path, sequences
 
 
-def judge(place, protocol="otb", attributes=None, labels=("still",)):
+def compare(place, protocol="otb", attributes=None, labels=("still",)):
     root, sequences = place
     folders = [ResultFolder(label, root / "results") for label in labels]
     return report.compare("set", PROTOCOLS[protocol], folders, sequences, attributes=attributes)
@@ -29,10 +29,10 @@ def judge(place, protocol="otb", attributes=None, labels=("still",)):
 
 def test_overlap_is_plotted_by_score_if_there_are_scores(place):
     root, sequences = place
-    judged = judge(place)
-    assert pictures.write_reliability(judged, sequences, root / "pictures") == {}
+    compared = compare(place)
+    assert pictures.write_reliability(compared, sequences, root / "pictures") == {}
     np.savetxt(root / "results" / "a_score.txt", np.linspace(1, 0.3, 12))
-    shown = pictures.write_reliability(judged, sequences, root / "pictures")
+    shown = pictures.write_reliability(compared, sequences, root / "pictures")
     assert shown == {"Overlap by score": "score.png"}
     assert {path.name for path in (root / "pictures").iterdir()} == {"score.png", "score.pdf"}
 
@@ -47,7 +47,7 @@ def test_overlap_is_plotted_by_score_if_there_are_scores(place):
 def test_every_curve_is_plotted_twice(place, protocol, labels, names):
     attributes = {"dark": {"a"}, "fast": {"a", "b"}} if "attributes" in names else None
     directory = place[0] / "pictures"
-    shown = pictures.write_plots(judge(place, protocol, attributes, labels), directory)
+    shown = pictures.write_plots(compare(place, protocol, attributes, labels), directory)
     assert list(shown.values()) == [f"{name}.png" for name in names]
     written = {path.name for path in directory.iterdir()}
     assert written == {f"{name}.{kind}" for name in names for kind in ("png", "pdf")}
@@ -70,9 +70,9 @@ def colour_count(image, rgb):
 
 def test_the_contact_sheet_shows_both_boxes_on_the_worst_sequences(place):
     directory = place[0] / "pictures"
-    judged = judge(place)
-    assert report.worst(judged) == ["a", "b"]
-    assert pictures.write_contact_sheet(judged, place[1], directory) == {
+    compared = compare(place)
+    assert report.worst(compared) == ["a", "b"]
+    assert pictures.write_contact_sheet(compared, place[1], directory) == {
         "Lowest scores": "worst.png"
     }
     sheet = read(directory / "worst.png")
@@ -106,4 +106,4 @@ def test_cells_show_the_part_around_the_boxes(around, expected):
 def test_a_contact_sheet_needs_the_images(place):
     (place[0] / "data" / "a" / "img" / "3.png").unlink()
     with pytest.raises(InputError, match="holds 11 images where 12 frames"):
-        pictures.write_contact_sheet(judge(place), place[1], place[0] / "pictures")
+        pictures.write_contact_sheet(compare(place), place[1], place[0] / "pictures")

@@ -7,7 +7,7 @@ from asymtrack_jax.data.sequences import ImageFiles, Sequence
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import report
 from asymtrack_jax.evaluation.protocols import PROTOCOLS
-from asymtrack_jax.evaluation.report import ResultFolder
+from asymtrack_jax.evaluation.results import ResultFolder
 
 BOX = [20.0, 10, 30, 40]
 
@@ -34,9 +34,9 @@ def compare(*folders, protocol="lasot", sequences=SEQUENCES, **extra):
 
 
 @pytest.mark.parametrize("separator", [",", "\t", " ", ", "])
-def test_results_of_any_separator_are_judged(tmp_path, separator):
+def test_results_of_any_separator_are_scored(tmp_path, separator):
     (tracker,) = compare(write(tmp_path, {"a": 0, "b": 0, "c": 0}, separator)).trackers
-    assert tracker.overall.scores["success_auc"] == pytest.approx(100 * 20 / 21)
+    assert tracker.overall.percent["success_auc"] == pytest.approx(100 * 20 / 21)
     assert tracker.num_frames == 16
 
 
@@ -45,10 +45,10 @@ def test_one_based_results_are_marked(tmp_path):
     for name in "abc":
         path = tmp_path / f"{name}.txt"
         path.write_text(path.read_text().replace(",10.0,", ",11.0,"))
-    judged = compare(ResultFolder("x", tmp_path, one_based=True))
-    assert judged.trackers[0].overall.scores["success_auc"] == pytest.approx(100 * 20 / 21)
-    judged = compare(ResultFolder("x", tmp_path))
-    assert judged.trackers[0].overall.scores["success_auc"] < 92
+    compared = compare(ResultFolder("x", tmp_path, one_based=True))
+    assert compared.trackers[0].overall.percent["success_auc"] == pytest.approx(100 * 20 / 21)
+    compared = compare(ResultFolder("x", tmp_path))
+    assert compared.trackers[0].overall.percent["success_auc"] < 92
 
 
 def test_results_are_found_as_other_toolkits_name_them(tmp_path):
@@ -57,16 +57,16 @@ def test_results_are_found_as_other_toolkits_name_them(tmp_path):
     (tmp_path / "c").mkdir()
     (tmp_path / "a.txt").rename(tmp_path / "c" / "c_001.txt")
     folder = ResultFolder("x", tmp_path, prefix="uav_")
-    assert list(report.judge(folder, SEQUENCES, PROTOCOLS["otb"])) == ["b", "c"]
+    assert list(report.score_results(folder, SEQUENCES, PROTOCOLS["otb"])) == ["b", "c"]
 
 
 def test_trackers_are_ranked_on_the_sequences_that_all_have(tmp_path):
     good = write(tmp_path / "good", {"a": 0, "b": 0})
     bad = write(tmp_path / "bad", {"a": 100, "b": 0, "c": 0})
-    judged = compare(bad, good)
-    assert [each.results.label for each in judged.trackers] == ["good", "bad"]
-    assert judged.names == ["a", "b"]
-    assert judged.notes == ["good lacks results for 1 of 3 sequences: c"]
+    compared = compare(bad, good)
+    assert [each.results.label for each in compared.trackers] == ["good", "bad"]
+    assert compared.names == ["a", "b"]
+    assert compared.notes == ["good lacks results for 1 of 3 sequences: c"]
     assert report.worst(compare(bad)) == ["a", "b", "c"]
     with pytest.raises(InputError, match=r"no sequence of set has a result in each of .*c\.txt"):
         compare(bad, write(tmp_path / "none", {}), sequences=SEQUENCES[2:])
@@ -80,7 +80,7 @@ def test_damaged_results_are_named_ten_at_most(tmp_path):
     with pytest.raises(InputError) as caught:
         compare(folder, sequences=many)
     lines = str(caught.value).splitlines()
-    assert lines[0] == f"2 results in {tmp_path} cannot be judged:"
+    assert lines[0] == f"2 results in {tmp_path} cannot be scored:"
     assert "s0.txt, line 1: expected x,y,w,h" in lines[1]
     assert "s1.txt: 1 predicted boxes for 4 frames" in lines[2]
     for each in many:
@@ -93,16 +93,16 @@ def test_got10k_pools_frames_and_takes_the_size_of_images(tmp_path):
     folder = write(tmp_path, {"a": 1000, "b": 0, "c": 0})
     sized = [sequence(name, 8 if name == "b" else 4, size=(100, 100)) for name in "abc"]
     (tracker,) = compare(folder, protocol="got10k", sequences=sized).trackers
-    assert tracker.overall.scores["ao"] == pytest.approx(100 * 10 / 13)
+    assert tracker.overall.percent["ao"] == pytest.approx(100 * 10 / 13)
     unsized = [
         Sequence(each.name, [np.zeros((100, 100, 3), np.uint8)], each.boxes) for each in sized
     ]
     (again,) = compare(folder, protocol="got10k", sequences=unsized).trackers
-    assert again.overall.scores == tracker.overall.scores
+    assert again.overall.percent == tracker.overall.percent
 
 
 @pytest.fixture
-def judged(tmp_path):
+def compared(tmp_path):
     good = write(tmp_path / "good", {"a": 0, "b": 0, "c": 0})
     bad = write(tmp_path / "bad", {"a": 100, "b": 0, "c": 0})
     for name, length in (("a", 4), ("b", 8)):
@@ -111,8 +111,8 @@ def judged(tmp_path):
     return compare(good, bad, num_sequences=5, attributes=attributes)
 
 
-def test_the_terminal_names_protocol_counts_scores_and_rates(judged):
-    lines = [" ".join(line.split()) for line in report.text(judged).splitlines()]
+def test_the_terminal_names_protocol_counts_scores_and_rates(compared):
+    lines = [" ".join(line.split()) for line in report.text(compared).splitlines()]
     assert lines == [
         "set, lasot protocol, 3 of 5 sequences, 16 frames",
         "",
@@ -125,8 +125,8 @@ def test_the_terminal_names_protocol_counts_scores_and_rates(judged):
     ]
 
 
-def test_json_has_every_number_in_percent(judged, tmp_path):
-    report.write(judged, tmp_path, {})
+def test_json_has_every_number_in_percent(compared, tmp_path):
+    report.write(compared, tmp_path, {})
     content = json.loads((tmp_path / "report.json").read_text())
     assert content["protocol"] == "lasot"
     assert (content["sequences"], content["sequences_in_set"], content["frames"]) == (3, 5, 16)
@@ -147,8 +147,8 @@ def test_json_has_every_number_in_percent(judged, tmp_path):
     assert bad["per_sequence"]["b"]["frames"] == 8
 
 
-def test_markdown_has_tables_and_pictures(judged, tmp_path):
-    report.write(judged, tmp_path, {"Success plot": "success.png"})
+def test_markdown_has_tables_and_pictures(compared, tmp_path):
+    report.write(compared, tmp_path, {"Success plot": "success.png"})
     lines = (tmp_path / "report.md").read_text().splitlines()
     assert "| good | 95.24 | 100.00 | 100.00 | 4.0 |" in lines
     assert "![Success plot](success.png)" in lines

@@ -72,8 +72,8 @@ def test_times_may_be_missing_but_not_damaged(tmp_path):
 
 
 def test_a_folder_keeps_the_manifest_of_its_first_run(tmp_path):
-    results.claim(tmp_path / "new", MANIFEST | {"protocol": "lasot"})
-    results.claim(tmp_path / "new", MANIFEST | {"protocol": "otb"})
+    results.open_results_dir(tmp_path / "new", MANIFEST | {"protocol": "lasot"})
+    results.open_results_dir(tmp_path / "new", MANIFEST | {"protocol": "otb"})
     manifest = json.loads((tmp_path / "new" / "manifest.json").read_text())
     assert manifest["protocol"] == "lasot"
 
@@ -82,22 +82,22 @@ def test_a_folder_keeps_the_manifest_of_its_first_run(tmp_path):
     "other", [{"checkpoint_sha256": "b2"}, {"dataset": "lasot"}, {"result_format": "float"}]
 )
 def test_a_folder_refuses_results_of_another_run(tmp_path, other):
-    results.claim(tmp_path, MANIFEST)
+    results.open_results_dir(tmp_path, MANIFEST)
     ((name, value),) = other.items()
     with pytest.raises(InputError, match=f"{name} {MANIFEST[name]}, now {value}"):
-        results.claim(tmp_path, MANIFEST | other)
+        results.open_results_dir(tmp_path, MANIFEST | other)
 
 
 def test_a_folder_of_unknown_origin_is_refused(tmp_path):
     (tmp_path / "one.txt").touch()
     with pytest.raises(InputError, match=r"no manifest\.json"):
-        results.claim(tmp_path, MANIFEST)
+        results.open_results_dir(tmp_path, MANIFEST)
     with pytest.raises(InputError, match="is a file"):
-        results.claim(tmp_path / "one.txt", MANIFEST)
+        results.open_results_dir(tmp_path / "one.txt", MANIFEST)
 
 
 @pytest.mark.parametrize("content", ["{", "[]"])
 def test_a_damaged_manifest_is_refused(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(InputError, match=r"manifest\.json is"):
-        results.claim(tmp_path, MANIFEST)
+        results.open_results_dir(tmp_path, MANIFEST)

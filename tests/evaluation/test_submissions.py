@@ -7,7 +7,7 @@ import pytest
 from asymtrack_jax.data.sequences import ImageFiles, Sequence
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import results
-from asymtrack_jax.evaluation.report import ResultFolder
+from asymtrack_jax.evaluation.results import ResultFolder
 from asymtrack_jax.evaluation.submissions import write_submission
 
 BOXES = np.array([[1.5, 2, 30, 40], [100, 3.25, 31, 41], [-5, 4, 32, 42.123456]])
