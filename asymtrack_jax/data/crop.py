@@ -6,6 +6,10 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from asymtrack_jax.errors import InputError
+
+MAX_SIDE = 2**16  # pixels of the frame
+
 
 def crop_square(
     frame: UInt8[np.ndarray, "H W 3"], bbox: Float[np.ndarray, "4"], factor: float, size: int
@@ -18,16 +22,25 @@ def crop_square(
 
     Args:
         frame: RGB.
-        bbox: the target, xywh in the frame's pixels; w and h are positive.
+        bbox: the target, xywh in the frame's pixels.
         factor: side of the square over `sqrt(w * h)`.
         size: side of the result, pixels.
 
     Returns:
         The crop and its scale, crop pixels per frame pixel.
+
+    Raises:
+        InputError: the box is not finite, has no width or height, or is too large for the memory.
     """
     H, W, _ = frame.shape
     x, y, w, h = (float(value) for value in bbox)
-    side = math.ceil(math.sqrt(w * h) * factor)
+    fits = min(w, h) > 0 and w * h * factor**2 <= MAX_SIDE**2  # neither of NaN
+    if not (fits and math.isfinite(x) and math.isfinite(y)):
+        raise InputError(
+            f"no crop around x, y, w, h = {x:g}, {y:g}, {w:g}, {h:g}: a box must be finite, with a "
+            f"positive width and height, and its crop at most {MAX_SIDE} pixels wide"
+        )
+    side = max(1, math.ceil(math.sqrt(w * h) * factor))
     left = round(x + 0.5 * w - 0.5 * side)
     top = round(y + 0.5 * h - 0.5 * side)
     right, bottom = left + side, top + side

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float64, UInt8
+from jaxtyping import Float, Float64, Int, UInt8
 
 from asymtrack_jax.boxes import clip_to_frame, xywh_to_xyxy
 from asymtrack_jax.data.crop import crop_square
@@ -18,6 +19,8 @@ from asymtrack_jax.tracking.recovery import OFF, Recovery, Targets
 
 Frame = UInt8[np.ndarray, "H W 3"]
 
+MIN_SIDE = 0.1  # pixels; less is a mistake, and the product of two such sides may be 0
+
 
 @dataclasses.dataclass(frozen=True)
 class TrackerState:
@@ -25,7 +28,8 @@ class TrackerState:
 
     Attributes:
         targets: where they are.
-        modulation: what their templates left, batch size N.
+        modulation: what their templates left; the batch size is N padded to a power of two, so
+            that a target more or less seldom compiles anything.
     """
 
     targets: Targets
@@ -36,8 +40,7 @@ def start(model: Model, frame: Frame, init_bboxes: Float[np.ndarray, "N 4"]) -> 
     """The state after the first frame, from the targets' boxes in it (xywh, pixels).
 
     Raises:
-        InputError: the frame is not uint8 RGB, or a box is not finite, has no area, does not touch
-            the frame, or is more than twice as wide or high as the frame.
+        InputError: the frame is not uint8 RGB, or `check_init_bboxes` refuses a box.
     """
     check_frame(frame)
     check_init_bboxes(init_bboxes, frame.shape[0], frame.shape[1])
@@ -64,6 +67,7 @@ def advance(
     searches, scales = search_crops(model, state.targets, frame, recovery)
     prediction = model.step(state.modulation, searches)
     boxes, scores = jax.device_get((prediction.boxes, prediction.scores))
+    boxes, scores = boxes[: len(scales)], scores[: len(scales)]
     if not np.isfinite(boxes).all():
         raise FloatingPointError(f"the network predicted {boxes.tolist()}: are its weights sound?")
     scores = model.rate(scores)
@@ -73,8 +77,11 @@ def advance(
 
 def search_crops(
     model: Model, targets: Targets, frame: Frame, recovery: Recovery
-) -> tuple[UInt8[np.ndarray, "N S S 3"], Float[np.ndarray, " N"]]:
-    """What the network is to search in a frame, and each crop's scale, crop pixels per pixel."""
+) -> tuple[UInt8[np.ndarray, "padded S S 3"], Float[np.ndarray, " N"]]:
+    """What the network is to search in a frame, and each crop's scale, crop pixels per pixel.
+
+    Rows beyond the N targets' are black.
+    """
     c = model.config
     factors = c.search_factor * recovery.widening(targets)
     return _crops(frame, targets.bboxes, factors, c.search_size)
@@ -106,6 +113,27 @@ def settle(
     return recovery.judge(targets, bboxes, scores)
 
 
+def select(states: Sequence[TrackerState], rows: Sequence[int]) -> TrackerState:
+    """Some targets of several states as one state.
+
+    Args:
+        states: whose targets are counted through, those of the first state first.
+        rows: the targets that are wanted, at least one.
+    """
+    counts = [len(state.targets.bboxes) for state in states]
+    real = np.concatenate([np.arange(_padded(count)) < count for count in counts])
+    places = np.flatnonzero(real)  # of the targets among the rows of all modulations
+    padded = np.resize(places[rows], _padded(len(rows)))
+    fields = (vars(state.targets).values() for state in states)
+    targets = Targets(*(np.concatenate(each)[rows] for each in zip(*fields, strict=True)))
+    return TrackerState(targets, _gather([state.modulation for state in states], padded))
+
+
+@jax.jit
+def _gather(modulations: Sequence[Modulation], rows: Int[np.ndarray, " padded"]) -> Modulation:
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[rows], *modulations)
+
+
 class Tracker:
     """Follows one target, or several at once, from their boxes in the first frame.
 
@@ -114,7 +142,8 @@ class Tracker:
         bbox, score = tracker.update(next_frame)
 
     Frames are uint8 RGB [H, W, 3] (OpenCV reads BGR: use `cv2.cvtColor`). Boxes are x, y, w, h in
-    pixels of the frame, with the top-left pixel's corner at 0, 0.
+    pixels of the frame, with the top-left pixel's corner at 0, 0. Targets may come and go while the
+    others are followed on: `add`, `remove`, `reinit`.
 
     Args:
         model: follows.
@@ -123,8 +152,10 @@ class Tracker:
 
     def __init__(self, model: Model, recovery: Recovery = OFF):
         self._model, self._recovery = model, recovery
-        self._state: TrackerState | None = None
-        self._single = True
+        self._state: TrackerState | None = None  # None without targets
+        self._ids: list[int] | None = None  # None before the first
+        self._next_id = 0
+        self._single = False
 
     def init(
         self, frame: Frame, init_bbox: Float[np.ndarray, "4"] | Float[np.ndarray, "N 4"] | Sequence
@@ -133,7 +164,7 @@ class Tracker:
 
         Args:
             frame: the first frame.
-            init_bbox: one box, or [N, 4] boxes of N targets.
+            init_bbox: one box, or [N, 4] boxes of N targets. Their ids are 0 to N - 1.
 
         Raises:
             InputError: see `start`; an earlier target is then followed on.
@@ -142,18 +173,67 @@ class Tracker:
         if bboxes.shape != (4,) and (bboxes.ndim != 2 or bboxes.shape[1] != 4 or not len(bboxes)):
             raise InputError(f"init_bbox must be x, y, w, h or [N, 4]; got shape {bboxes.shape}")
         self._state = start(self._model, frame, bboxes.reshape(-1, 4))
-        self._single = bboxes.ndim == 1
+        self._single, self._next_id = bboxes.ndim == 1, len(bboxes.reshape(-1, 4))
+        self._ids = list(range(self._next_id))
+
+    def add(self, frame: Frame, bbox: Float[np.ndarray, "4"] | Sequence) -> int:
+        """Follows one more target, from its box in the frame that was last seen.
+
+        From then on `update` gives [N, 4] and [N], however many there are.
+
+        Returns:
+            The target's id, which no other target gets before the next `init`.
+
+        Raises:
+            InputError: see `start`; nothing has changed then.
+        """
+        states = [self._state] if self._state else []
+        states.append(self._start_one(frame, bbox))
+        self._state = select(states, range(len(self.ids) + 1))
+        self._ids, self._single = [*(self._ids or []), self._next_id], False
+        self._next_id += 1
+        return self._ids[-1]
+
+    def remove(self, target: int) -> None:
+        """Forgets a target.
+
+        Raises:
+            InputError: there is no such id.
+        """
+        row = self._row(target)
+        rows = [index for index in range(len(self.ids)) if index != row]
+        self._state = select([self._started()], rows) if rows else None
+        self._ids = [self.ids[index] for index in rows]
+        self._single = False
+
+    def reinit(self, target: int, frame: Frame, bbox: Float[np.ndarray, "4"] | Sequence) -> None:
+        """Starts a target anew from a box in the frame that was last seen; its id stays.
+
+        Raises:
+            InputError: there is no such id, or see `start`; nothing has changed then.
+        """
+        rows = list(range(len(self.ids)))
+        rows[self._row(target)] = len(rows)
+        self._state = select([self._started(), self._start_one(frame, bbox)], rows)
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids of the targets, in the order of their boxes."""
+        return list(self._ids or [])
 
     def update(self, frame: Frame) -> tuple[Float[np.ndarray, "*N 4"], Any]:
         """Finds the targets in the next frame.
 
         Returns:
             The box (xywh, float64) and its score, a number (see `Model.rate`); of N targets,
-            [N, 4] and [N].
+            [N, 4] and [N], in the order of `ids`.
 
         Raises:
             InputError: `init` was not called, or the frame is not uint8 RGB.
         """
+        if self._ids == []:
+            check_frame(frame)
+            return np.zeros((0, 4)), np.zeros(0)
         self._state, scores = advance(self._model, self._started(), frame, self._recovery)
         bboxes = self._state.targets.bboxes.copy()
         return (bboxes[0], float(scores[0])) if self._single else (bboxes, scores)
@@ -165,6 +245,8 @@ class Tracker:
         Raises:
             InputError: `init` was not called.
         """
+        if self._ids == []:
+            return np.zeros(0, bool)
         lost = self._recovery.lost(self._started().targets)
         return bool(lost[0]) if self._single else lost
 
@@ -173,12 +255,26 @@ class Tracker:
             raise InputError("the tracker has no target yet: call init(frame, init_bbox) first")
         return self._state
 
+    def _start_one(self, frame: Frame, bbox: object) -> TrackerState:
+        bboxes = as_bboxes(bbox)
+        if bboxes.shape != (4,):
+            raise InputError(f"a box must be x, y, w, h; got shape {bboxes.shape}")
+        return start(self._model, frame, bboxes[None])
+
+    def _row(self, target: int) -> int:
+        if target not in self.ids:
+            raise InputError(f"there is no target {target}; there are {self.ids}")
+        return self.ids.index(target)
+
 
 def as_bboxes(init_bbox: object) -> Float64[np.ndarray, "..."]:
-    """What a user gave as one box or several; `InputError` if it is not of numbers."""
+    """What a user gave as one box or several; `InputError` if it is not of real numbers."""
     try:
-        return np.array(init_bbox, np.float64)
-    except (TypeError, ValueError) as error:
+        array = np.array(init_bbox)
+        if np.iscomplexobj(array):
+            raise TypeError(f"got {array.tolist()}")
+        return array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"init_bbox must be four numbers x, y, w, h: {error}") from error
 
 
@@ -197,13 +293,17 @@ def check_frame(frame: object) -> None:
 
 
 def check_init_bboxes(bboxes: Float[np.ndarray, "N 4"], height: int, width: int) -> None:
-    """Raises `InputError` for the first box that no template can be cut around."""
+    """Raises `InputError` for the first box that no template can be cut around.
+
+    A box must be finite, at least `MIN_SIDE` pixels wide and high, touch the frame, and be at most
+    twice as wide and high as the frame.
+    """
     for bbox in bboxes:
         described = "init_bbox x, y, w, h = " + ", ".join(f"{value:g}" for value in bbox)
         if not np.isfinite(bbox).all():
             raise InputError(f"{described}: all four numbers must be finite")
-        if (bbox[2:] <= 0).any():
-            raise InputError(f"{described}: width and height must be positive")
+        if (bbox[2:] < MIN_SIDE).any():
+            raise InputError(f"{described}: width and height must be at least {MIN_SIDE} pixels")
         low, high = np.split(xywh_to_xyxy(bbox), 2)
         size = np.array([width, height])
         if (high <= 0).any() or (low >= size).any():
@@ -217,7 +317,14 @@ def _crops(
     bboxes: Float[np.ndarray, "N 4"],
     factors: Float[np.ndarray, " N"],
     size: int,
-) -> tuple[UInt8[np.ndarray, "N size size 3"], Float[np.ndarray, " N"]]:
-    each = zip(bboxes, factors.tolist(), strict=True)
-    crops, scales = zip(*(crop_square(frame, *target, size) for target in each), strict=True)
-    return np.stack(crops), np.array(scales)
+) -> tuple[UInt8[np.ndarray, "padded size size 3"], Float[np.ndarray, " N"]]:
+    crops = np.zeros((_padded(len(bboxes)), size, size, 3), np.uint8)
+    scales = np.empty(len(bboxes))
+    for row, (bbox, factor) in enumerate(zip(bboxes, factors.tolist(), strict=True)):
+        crops[row], scales[row] = crop_square(frame, bbox, factor, size)
+    return crops, scales
+
+
+def _padded(count: int) -> int:
+    """The batch size for so many targets: the next power of two."""
+    return 1 << (count - 1).bit_length()

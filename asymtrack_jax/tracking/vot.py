@@ -34,7 +34,8 @@ from asymtrack_jax.weights import TINY
 def serve(model: Model) -> None:
     """Answers a TraX client's requests until it ends the session.
 
-    An initialisation may come at any time, and forgets all earlier targets. If anything goes wrong,
+    An initialisation may come at any time, and forgets all earlier targets. All targets share each
+    step of the network. If anything goes wrong,
     the client gets the error's message as the reason why the session ends.
 
     Raises:
@@ -64,16 +65,15 @@ def serve(model: Model) -> None:
 def _answer(server: Any, model: Model) -> None:
     from trax import Rectangle, TraxStatus
 
-    trackers: list[Tracker] = []
+    tracker = Tracker(model)
     while (request := server.wait()).type != TraxStatus.QUIT:
         if request.type == TraxStatus.INITIALIZE:
-            trackers = []
+            tracker = Tracker(model)
         frame = read_frame(Path(request.image["color"].path()))
-        found = [tracker.update(frame) for tracker in trackers]
+        found = list(zip(*tracker.update(frame), strict=True)) if tracker.ids else []
         for region, _ in request.objects or ():
             bbox = np.array(region.bounds())
-            trackers.append(Tracker(model))
-            trackers[-1].init(frame, bbox)
+            tracker.add(frame, bbox)
             found.append((bbox, 1.0))
         server.status([(Rectangle.create(*bbox), {"confidence": p}) for bbox, p in found])
 
@@ -81,7 +81,7 @@ def _answer(server: Any, model: Model) -> None:
 def _compile(model: Model) -> None:
     """Compiles before the session begins: the toolkit times every reply."""
     tracker, blank = Tracker(model), np.zeros((64, 64, 3), np.uint8)
-    tracker.init(blank, [16, 16, 32, 32])
+    tracker.add(blank, [16, 16, 32, 32])
     tracker.update(blank)
 
 

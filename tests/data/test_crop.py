@@ -1,8 +1,10 @@
 """Crops against the published implementation."""
 
 import numpy as np
+import pytest
 
 from asymtrack_jax.data.crop import crop_square
+from asymtrack_jax.errors import InputError
 from tests import published
 
 GOLDEN = published.golden("tracker")
@@ -33,3 +35,26 @@ def test_a_mirrored_view_is_cropped_as_its_copy():
         expected, _ = crop_square(np.ascontiguousarray(view), np.array(box), 2.5, 40)
         np.testing.assert_array_equal(ours, expected)
         assert ours.any()
+
+
+def test_a_tiny_box_gives_a_pixel():
+    frame = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    crop, scale = crop_square(frame, np.array([10, 10, 1e-200, 1e-200]), 2.0, 32)
+    assert (crop == frame[10, 10]).all()
+    assert scale == 32
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        [0, 0, 0, 5],
+        [0, 0, 5, -5],
+        [0, 0, np.nan, 5],
+        [np.inf, 0, 5, 5],
+        [0, 0, 1e200, 1e200],
+        [0, 0, 1e5, 1e5],
+    ],
+)
+def test_a_box_that_no_crop_fits_is_refused(box):
+    with pytest.raises(InputError, match="a box must be finite, with a positive width and height"):
+        crop_square(np.zeros((40, 50, 3), np.uint8), np.array(box, float), 2.0, 32)

@@ -60,7 +60,7 @@ def test_one_slot_is_a_tracker(model, kind):
 def test_a_failed_start_leaves_the_slot(model, kind):
     slots, clip = kind(model, 1), CLIPS[0]
     slots.start(0, clip[0], clip.boxes[0])
-    with pytest.raises(InputError, match="positive"):
+    with pytest.raises(InputError, match=r"at least 0\.1"):
         slots.start(0, CLIPS[1][0], np.array([0.0, 0, -1, 5]))
     bbox, _ = slots.advance({0: clip[1]})[0]
     np.testing.assert_array_equal(bbox, alone(model, clip)[1])

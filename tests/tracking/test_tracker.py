@@ -143,12 +143,16 @@ def test_bad_frames_are_refused(model, tracker, bad):
         ("a box", "four numbers"),
         ([np.nan, 0, 10, 10], "finite"),
         ([0, 0, np.inf, 10], "finite"),
-        ([10, 10, 0, 10], "positive"),
-        ([10, 10, 10, -5], "positive"),
+        ([10, 10, 0, 10], "at least 0.1 pixels"),
+        ([10, 10, 10, -5], "at least 0.1 pixels"),
+        ([10, 10, 1e-200, 1e-200], "at least 0.1 pixels"),
+        ([10**400] * 4, "four numbers"),
+        ([10 + 1j, 10, 10, 10], "four numbers"),
+        (np.array([10 + 1j, 10, 10, 10]), "four numbers"),
         ([160, 10, 10, 10], "outside the frame of 160 x 120"),
         ([10, -20, 10, 20], "outside the frame of 160 x 120"),
         ([0, 0, 1000, 10], "twice the frame of 160 x 120"),
-        ([BBOX, [0, 0, 0, 0]], "positive"),
+        ([BBOX, [0, 0, 0, 0]], "at least 0.1 pixels"),
     ],
 )
 def test_bad_boxes_are_refused(model, bad, message):
@@ -159,3 +163,77 @@ def test_bad_boxes_are_refused(model, bad, message):
 def test_update_needs_a_target(model):
     with pytest.raises(InputError, match="call init"):
         Tracker(model).update(frame())
+
+
+OTHERS = [80.0, 50.0, 20.0, 30.0], [5.0, 8.0, 15.0, 15.0]
+
+
+def assert_follows(tracker: Tracker, alone: dict[int, Tracker], seed: int) -> None:
+    """That the next frame's boxes are those of a tracker for each target, by id."""
+    assert tracker.ids == list(alone)
+    bboxes, scores = tracker.update(frame(seed=seed))
+    assert len(tracker.lost) == len(bboxes) == len(scores) == len(alone)
+    for bbox, score, other in zip(bboxes, scores, alone.values(), strict=True):
+        expected_bbox, expected_score = other.update(frame(seed=seed))
+        np.testing.assert_allclose(bbox, expected_bbox, atol=1e-3)
+        np.testing.assert_allclose(score, expected_score, rtol=1e-3)
+
+
+def test_targets_come_and_go_without_touching_the_others(model):
+    def one(seed: int, bbox: list[float]) -> Tracker:
+        tracker = Tracker(model)
+        tracker.init(frame(seed=seed), bbox)
+        return tracker
+
+    tracker, alone = Tracker(model), {}
+    for target, bbox in enumerate((BBOX, *OTHERS)):
+        assert tracker.add(frame(seed=target), bbox) == target
+        alone[target] = one(target, bbox)
+        assert_follows(tracker, alone, target + 1)
+    tracker.remove(1)
+    del alone[1]
+    assert_follows(tracker, alone, 4)
+    tracker.reinit(2, frame(seed=4), OTHERS[0])
+    alone[2] = one(4, OTHERS[0])
+    assert tracker.add(frame(seed=4), BBOX) == 3
+    alone[3] = one(4, BBOX)
+    assert_follows(tracker, alone, 5)
+    for target in list(alone):
+        tracker.remove(target)
+    bboxes, scores = tracker.update(frame(seed=7))
+    assert (bboxes.shape, scores.shape, tracker.lost.shape) == ((0, 4), (0,), (0,))
+    assert tracker.add(frame(seed=7), BBOX) == 4
+    tracker.init(frame(seed=7), BBOX)
+    assert tracker.ids == [0]
+    assert tracker.update(frame(seed=8))[0].shape == (4,)
+
+
+def test_a_target_that_cannot_start_changes_nothing(tracker, model):
+    undisturbed = Tracker(model)
+    undisturbed.init(frame(), BBOX)
+    for attempt in (
+        lambda: tracker.add(frame(), [0, 0, -1, 5]),
+        lambda: tracker.add(frame(), [BBOX]),
+        lambda: tracker.reinit(0, frame(), [0, 0, -1, 5]),
+        lambda: tracker.reinit(3, frame(), BBOX),
+        lambda: tracker.remove(3),
+    ):
+        with pytest.raises(InputError):
+            attempt()
+    assert tracker.ids == [0]
+    np.testing.assert_array_equal(boxes_of(tracker, 1), boxes_of(undisturbed, 1))
+
+
+def test_one_target_more_seldom_compiles(model, monkeypatch):
+    batches, step = [], model.step
+
+    def count(modulation, search):
+        batches.append(len(search))
+        return step(modulation, search)
+
+    monkeypatch.setattr(model, "step", count)
+    tracker = Tracker(model)
+    for seed in range(4):
+        tracker.add(frame(), BBOX)
+        tracker.update(frame(seed=seed))
+    assert batches == [1, 2, 4, 4]

@@ -102,6 +102,20 @@ def test_answers_what_trackers_find(session, paths):
     assert served.result() is None
 
 
+def test_all_targets_share_each_step(session, paths, monkeypatch):
+    client, _ = session
+    batches, step = [], FakeModel.step
+
+    def count(self: FakeModel, modulation: np.ndarray, search: np.ndarray) -> SimpleNamespace:
+        batches.append(len(search))
+        return step(self, modulation, search)
+
+    monkeypatch.setattr(FakeModel, "step", count)
+    client.initialize(image(paths[0]), given(BBOX, OTHER), {})
+    frame(client, paths[1])
+    assert batches == [2]
+
+
 def test_initialising_again_forgets_earlier_targets(session, paths):
     client, _ = session
     client.initialize(image(paths[0]), given(BBOX, OTHER), {})
@@ -124,7 +138,7 @@ def test_polygons_and_masks_become_their_bounding_boxes(session, paths):
 
 @pytest.mark.parametrize(
     ("name", "bbox", "reason"),
-    [("0.png", (5, 5, 0, 9), "width and height must be positive"), ("9.png", BBOX, "9.png")],
+    [("0.png", (5, 5, 0, 9), "width and height must be at least 0.1"), ("9.png", BBOX, "9.png")],
 )
 def test_the_client_is_told_what_was_bad(session, paths, name, bbox, reason):
     client, served = session
