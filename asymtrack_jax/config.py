@@ -1,6 +1,7 @@
-"""What can be chosen: frozen dataclasses, and the published variants by name."""
+"""Configuration: frozen dataclasses, and the published variants by name."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -114,37 +115,38 @@ def _require(config: Any, names: tuple[str, ...], ok: Callable[[Any], bool], wha
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """How the network learns (paper, section 4.1), for AsymTrack-T and -B by default.
+    """Optimisation (paper, section 4.1); the defaults are those of AsymTrack-T and -B.
 
     Attributes:
-        batch_size: pairs a step, over all devices of all hosts. Published are 64 on each of two.
-        epochs: of `pairs_per_epoch`.
-        pairs_per_epoch: what an epoch is; the data has none of its own.
-        giou_weight: of the generalised IoU in the loss.
-        l1_weight: of the mean absolute difference of corners in the loss.
-        corner_weight: of the cross-entropy of the corner maps in the loss, which helps training
+        batch_size: pairs per step, over all devices of all hosts. The published training has 64 on
+            each of two GPUs.
+        epochs: number of epochs.
+        pairs_per_epoch: pairs per epoch; the data itself has no epochs.
+        giou_weight: loss weight of the generalised IoU.
+        l1_weight: loss weight of the mean absolute difference of corners.
+        corner_weight: loss weight of the cross-entropy of the corner maps, which helps training
             from scratch; the published loss has none.
-        learning_rate: of AdamW.
-        backbone_multiplier: learning rate of the backbone over that of neck and head; AsymTrack-S
-            has 1.
+        learning_rate: learning rate of neck and head (AdamW).
+        backbone_multiplier: learning rate of the backbone relative to that of neck and head; 1 for
+            AsymTrack-S.
         coupling_multiplier: the same for template modulation and attention, which couple the
-            streams; None is `backbone_multiplier`.
-        frozen_stages: so many first stages of the backbone, and the patch embedding, keep their
-            weights, which costs less than learning them.
-        weight_decay: of AdamW, decoupled, of every parameter.
-        clip_norm: longest gradient of all parameters together; longer ones are shortened to it.
-        warmup_steps: in which the learning rates grow from nothing, linearly.
-        schedule: of the learning rates: `step`, multiplied by `decay_factor` after `decay_epoch`
-            epochs, or `cosine`, down to nothing at the last step.
+            streams; None means `backbone_multiplier`.
+        frozen_stages: number of the backbone's first stages that are frozen, with the patch
+            embedding.
+        weight_decay: decoupled weight decay of AdamW, on every parameter.
+        clip_norm: maximum global gradient norm.
+        warmup_steps: steps of linear warm-up.
+        schedule: learning rate schedule after warm-up: `step` multiplies by `decay_factor` after
+            `decay_epoch` epochs, `cosine` decays to 0 at the last step.
         decay_epoch: see `schedule`.
         decay_factor: see `schedule`.
-        layer_scale: where layer scales start, and the scale of what template modulation adds; None
-            is as published (1e-4, 0 in object perception enhancement, and 1), which suits a
-            pretrained backbone.
-        micro_batches: parts that a batch is worked through in, to save memory. Batch norms see a
-            part at a time.
+        layer_scale: initial layer scale, also of what template modulation adds; None means as
+            published (1e-4, 0 in object perception enhancement, and 1), which suits a pretrained
+            backbone.
+        grad_accum_steps: number of parts of a batch over which gradients are accumulated, to save
+            memory. Each part has its own batch norm statistics.
         bfloat16: compute the network in bfloat16; parameters, loss and update stay float32.
-        ema_decay: share that a moving average of the parameters keeps at each step; 0 is none.
+        ema_decay: decay of the exponential moving average of the parameters; 0 means none.
     """
 
     batch_size: int = 128
@@ -164,13 +166,13 @@ class TrainConfig:
     decay_epoch: int = 400
     decay_factor: float = 0.1
     layer_scale: float | None = None
-    micro_batches: int = 1
+    grad_accum_steps: int = 1
     bfloat16: bool = False
     ema_decay: float = 0.0
 
     def __post_init__(self):
         positive = ("batch_size", "epochs", "learning_rate", "clip_norm", "decay_epoch")
-        _require(self, (*positive, "micro_batches"), lambda value: value > 0, "positive")
+        _require(self, (*positive, "grad_accum_steps"), lambda value: value > 0, "positive")
         weights = ("giou_weight", "l1_weight", "corner_weight", "weight_decay", "warmup_steps")
         _require(self, weights, lambda value: value >= 0, "0 or more")
         _require(self, ("ema_decay",), lambda value: 0 <= value < 1, "in [0, 1)")
@@ -253,11 +255,11 @@ class Roots:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """What the network learns from.
+    """Training and validation data.
 
     Attributes:
         sources: data sets to draw pairs from, by name (`data.datasets`).
-        shares: each source's share of the pairs, in any unit.
+        shares: relative weight of each source in sampling.
         validation: data sets of the validation pairs.
         tracking: data set whose first sequences are tracked as a whole.
         roots: where the data sets lie.
@@ -297,7 +299,7 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """What a run keeps and shows.
+    """Initialisation, checkpoints, logging and validation.
 
     Attributes:
         init_from: checkpoint to start from, a tracker's or a backbone's that `convert_weights`
@@ -305,13 +307,13 @@ class RunConfig:
         teacher: ONNX file of the backbone that `training.distill` learns from.
         checkpoint_steps: steps between two checkpoints to resume from.
         checkpoint_minutes: minutes between two of them, if that comes first.
-        keep: how many of the last ones are kept.
+        keep: number of the latest checkpoints that are kept.
         log_steps: steps between two lines of metrics.
         picture_steps: steps between two pictures of pairs with predicted and true boxes.
         validation_epochs: epochs between two validations.
-        validation_pairs: pairs of each.
-        tracking_sequences: sequences of each that are tracked as a whole; 0 for none.
-        tracking_frames: most frames of each.
+        validation_pairs: number of pairs per validation.
+        tracking_sequences: number of sequences tracked per validation; 0 for none.
+        tracking_frames: maximum number of frames of each.
     """
 
     init_from: Path | None = None
@@ -336,14 +338,14 @@ class RunConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A whole training run, which its `seed` and the data determine.
+    """A training run. The configuration and the data determine its result.
 
     Attributes:
         model: sizes of the network.
-        train: how it learns.
-        data: what from.
-        run: what is kept and shown.
-        seed: of all chance.
+        train: optimisation.
+        data: training and validation data.
+        run: initialisation, checkpoints, logging and validation.
+        seed: random seed.
     """
 
     model: ModelConfig = VARIANTS["tiny"]
@@ -354,3 +356,22 @@ class Config:
 
     def __post_init__(self):
         _require(self, ("seed",), lambda value: value >= 0, "0 or more")
+        if infinite := [name for name, value in flat(self).items() if not _is_finite(value)]:
+            raise InputError(f"must be finite numbers: {', '.join(infinite)}")
+
+
+def flat(config: Any) -> dict[str, Any]:
+    """The fields of nested dataclasses by their dotted names, such as `train.learning_rate`."""
+    values = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            values |= {f"{field.name}.{name}": inner for name, inner in flat(value).items()}
+        else:
+            values[field.name] = value
+    return values
+
+
+def _is_finite(value: Any) -> bool:
+    values = value if isinstance(value, tuple) else (value,)
+    return all(math.isfinite(each) for each in values if isinstance(each, float))

@@ -100,7 +100,7 @@ def published_step(variant: str, batch_size: int, checkout: Path) -> tuple[Step,
         boxes = network(xz=features, mode="head")[0]["pred_boxes"]
         corners = box_ops.box_cxcywh_to_xyxy(boxes).view(-1, 4)
         loss = recipe.l1_weight * torch.nn.functional.l1_loss(corners, truth)
-        with contextlib.suppress(AssertionError):  # a box inside out drops the term
+        with contextlib.suppress(AssertionError):  # an inverted box drops the term
             loss = loss + recipe.giou_weight * box_ops.giou_loss(corners, truth)[0]
         optimizer.zero_grad()
         loss.backward()

@@ -3,7 +3,16 @@ import json
 
 import pytest
 
-from asymtrack_jax.config import VARIANTS, ModelConfig, model_config, model_config_from_dict
+from asymtrack_jax.config import (
+    VARIANTS,
+    Augmentation,
+    Config,
+    DataConfig,
+    ModelConfig,
+    TrainConfig,
+    model_config,
+    model_config_from_dict,
+)
 from asymtrack_jax.errors import InputError
 
 
@@ -39,3 +48,15 @@ def test_missing_settings_are_named():
 def test_unknown_variants_are_named():
     with pytest.raises(InputError, match=r"'huge'.*tiny, small, base"):
         model_config("huge")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_named(value: float):
+    jitter = Augmentation(scale_jitter=value)
+    for name, config in {
+        "data.shares": lambda: Config(data=DataConfig(shares=(1.0, 1.0, value, 1.0))),
+        "data.augmentation.scale_jitter": lambda: Config(data=DataConfig(augmentation=jitter)),
+        "train.layer_scale": lambda: Config(train=TrainConfig(layer_scale=value)),
+    }.items():
+        with pytest.raises(InputError, match=f"must be finite numbers: {name}"):
+            config()

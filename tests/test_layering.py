@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (  # lowest first; a file belongs to the first prefix that fits
     tuple(
         f"asymtrack_jax.{name}"
-        for name in ("boxes", "compilation", "config", "errors", "files", "images")
+        for name in ("boxes", "compilation", "config", "config_files", "errors", "files", "images")
     ),
     ("asymtrack_jax.models", "asymtrack_jax.data", "asymtrack_jax.weights"),
     ("asymtrack_jax.native", "asymtrack_jax.video"),

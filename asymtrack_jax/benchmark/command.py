@@ -20,8 +20,8 @@ from asymtrack_jax.benchmark import report
 from asymtrack_jax.benchmark.cell import FUNCTIONS, PRECISIONS, THREADS, Cell
 from asymtrack_jax.benchmark.timing import summarise, take_turns
 from asymtrack_jax.config import ModelConfig
+from asymtrack_jax.config_files import load_config
 from asymtrack_jax.errors import InputError
-from asymtrack_jax.training.options import load_config
 
 RIVALS = ("onnxruntime", "torch", "torch.compile", "xla")  # xla: ours without native kernels
 ROOT = Path(__file__).parents[2]

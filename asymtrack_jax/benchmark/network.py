@@ -12,10 +12,10 @@ import numpy as np
 import safetensors.numpy
 
 from asymtrack_jax.config import ModelConfig
+from asymtrack_jax.config_files import load_config
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.asymtrack import abstract_variables
 from asymtrack_jax.models.fuse import fuse
-from asymtrack_jax.training.options import load_config
 
 CHECKPOINT = "checkpoint"
 FUSED = "fused.safetensors"

@@ -214,7 +214,9 @@ class Backbone(nn.Module):
         self, z: Float[Array, "B Z Z 3"]
     ) -> tuple[Float[Array, "B h w C"], DynamicKernels, DynamicKernels]:
         z, _ = self.stage1.encode_template(self.patch_embed(z))
-        z, stage2 = self.stage2.encode_template(self._learnt(self.stage1.downsample(z)))
+        z, stage2 = self.stage2.encode_template(
+            self._maybe_stop_gradient(self.stage1.downsample(z))
+        )
         z, stage3 = self.stage3.encode_template(self.stage2.downsample(z))
         assert stage2 is not None
         assert stage3 is not None
@@ -224,9 +226,9 @@ class Backbone(nn.Module):
         self, x: Float[Array, "B X X 3"], modulation: Modulation
     ) -> Float[Array, "B S S C"]:
         """Search features at stride 32."""
-        x = self._learnt(self.stage1.encode_search(self.patch_embed(x)))
+        x = self._maybe_stop_gradient(self.stage1.encode_search(self.patch_embed(x)))
         x = self.stage2.encode_search(x, modulation.stage2)
         return self.stage3.encode_search(x, modulation.stage3, (modulation.keys, modulation.values))
 
-    def _learnt(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+    def _maybe_stop_gradient(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
         return jax.lax.stop_gradient(x) if self.frozen_stages else x

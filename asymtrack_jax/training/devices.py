@@ -83,8 +83,9 @@ def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
 
 def check_batch_size(config: TrainConfig, mesh: Mesh) -> None:
     """Raises `InputError` unless the devices can share each part of a batch evenly."""
-    if config.batch_size % (mesh.size * config.micro_batches):
-        parts = f" x {config.micro_batches} micro_batches" if config.micro_batches > 1 else ""
+    if config.batch_size % (mesh.size * config.grad_accum_steps):
+        steps = config.grad_accum_steps
+        parts = f" x {steps} grad_accum_steps" if steps > 1 else ""
         raise InputError(
             f"train.batch_size must be a multiple of {mesh.size} devices{parts}, "
             f"got {config.batch_size}"

@@ -1,4 +1,4 @@
-"""What training minimises (paper, section 4.1): generalised IoU and the distance of corners."""
+"""Training losses (paper, section 4.1): generalised IoU and the L1 distance of corners."""
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,10 @@ class Losses:
 
     Attributes:
         total: what is minimised, the weighted sum of `giou` and `l1`.
-        giou: 1 - generalised IoU; a box predicted inside out counts as 0.
-        l1: absolute difference of corner coordinates, in sides of the search crop.
-        iou: overlap of prediction and truth; a box predicted inside out counts as 0.
-        inverted: share of boxes predicted inside out.
+        giou: 1 - generalised IoU; 0 for an inverted box (x2 < x1 or y2 < y1).
+        l1: absolute difference of corner coordinates, normalised by the side of the search crop.
+        iou: overlap of prediction and truth; 0 for an inverted box.
+        inverted: share of inverted boxes.
     """
 
     total: Float[Array, ""]
@@ -34,19 +34,19 @@ def box_losses(
     giou_weight: float,
     l1_weight: float,
 ) -> Losses:
-    """Losses of predicted boxes, in sides of the search crop.
+    """Losses of predicted boxes, in normalised coordinates of the search crop.
 
-    Early in training the predicted corners are often inside out (negative size), and overlap then
-    means nothing: such a box has no GIoU term, and learns from the distance of its corners alone.
+    Early in training predicted boxes are often inverted (x2 < x1 or y2 < y1), and their overlap is
+    undefined: such a box has no GIoU term, and learns from the distance of its corners alone.
     The published loss drops the GIoU of the whole batch instead. Either way the mean is over all
     boxes, so that what one box contributes depends on no other one, and neither devices nor
-    micro-batches change the loss. Without inverted boxes it is the published loss.
+    accumulation steps change the loss. Without inverted boxes it is the published loss.
 
     Args:
         predicted: cxcywh.
-        target: true boxes, xywh; what is outside the crop is cut off first.
-        giou_weight: of `giou` in the total.
-        l1_weight: of `l1` in the total.
+        target: true boxes, xywh; they are first clipped to the crop.
+        giou_weight: weight of `giou` in the total.
+        l1_weight: weight of `l1` in the total.
     """
     predicted = cxcywh_to_xywh(predicted)
     corners = xywh_to_xyxy(predicted)
@@ -79,8 +79,8 @@ def corner_loss(
 
     Args:
         score_maps: of the top-left and the bottom-right corner, before softmax.
-        target: true boxes, xywh in sides of the search crop; corners outside the maps are moved to
-            the nearest cell.
+        target: true boxes, xywh in normalised coordinates of the search crop; corners outside the
+            maps are moved to the nearest cell.
     """
     B, _, S, _ = score_maps.shape
     corners = jnp.clip(S * xywh_to_xyxy(target).reshape(B, 2, 2), 0, S - 1)  # x, y in cells

@@ -2,14 +2,13 @@
 
 import argparse
 import dataclasses
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
 import tyro
 
 from asymtrack_jax.config import Config
-from asymtrack_jax.errors import InputError
+from asymtrack_jax.config_files import load_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,22 +44,3 @@ def parse(arguments: Sequence[str] | None, description: str | None) -> Options:
     default = Options(load_config(known.config), Path("runs") / known.config.stem)
     conf = (tyro.conf.FlagConversionOff,)  # --flag=True, as any other field
     return tyro.cli(Options, args=rest, default=default, description=description, config=conf)
-
-
-def load_config(path: Path) -> Config:
-    """What a configuration file's `get_config()` returns. The file is Python, and is run.
-
-    Raises:
-        InputError: there is no such file, or it has no such function.
-    """
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise InputError(
-            f"--config: there is no configuration file {path}, such as configs/tiny.py"
-        )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config() if hasattr(module, "get_config") else None
-    if not isinstance(config, Config):
-        raise InputError(f"--config: {path} must define get_config(), which returns a Config")
-    return config

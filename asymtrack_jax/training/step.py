@@ -31,7 +31,7 @@ def make_train_step(model_config: ModelConfig, config: TrainConfig) -> TrainStep
     `learning_rate` of the head, and `finite`, whether loss and gradient are. Nothing is done about
     a step that is not.
 
-    The step raises `InputError`, when it is traced, for a batch that `micro_batches` does not
+    The step raises `InputError`, when it is traced, for a batch that `grad_accum_steps` does not
     divide.
     """
     network = AsymTrack(model_config, frozen_stages=config.frozen_stages)
@@ -58,7 +58,7 @@ def make_train_step(model_config: ModelConfig, config: TrainConfig) -> TrainStep
             state.params,
             state.batch_stats,
             batch,
-            config.micro_batches,
+            config.grad_accum_steps,
         )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -139,8 +139,8 @@ def accumulate(
     def split(array: Array) -> Array:
         if array.shape[0] % parts:
             raise InputError(
-                f"a batch of {array.shape[0]} does not divide into {parts} micro-batches; "
-                "change the batch size or micro_batches"
+                f"a batch of {array.shape[0]} does not divide into {parts} parts; "
+                "change the batch size or grad_accum_steps"
             )
         return array.reshape(-1, parts, *array.shape[1:]).swapaxes(0, 1)
 

@@ -131,14 +131,14 @@ def test_what_is_replicated_is_a_copy():
 
 
 @pytest.mark.parametrize(
-    ("micro_batches", "named"), [(1, "8 devices, got 12"), (3, "8 devices x 3")]
+    ("batch_size", "parts", "named"), [(12, 1, "8 devices, got 12"), (16, 3, "8 devices x 3")]
 )
-def test_a_batch_that_does_not_divide_is_refused(micro_batches: int, named: str):
+def test_a_batch_that_does_not_divide_is_refused(batch_size: int, parts: int, named: str):
     mesh = SimpleNamespace(size=8)
-    config = TrainConfig(batch_size=12 if micro_batches == 1 else 16, micro_batches=micro_batches)
+    config = TrainConfig(batch_size=batch_size, grad_accum_steps=parts)
     with pytest.raises(InputError, match=f"train.batch_size must be a multiple of {named}"):
         devices.check_batch_size(config, mesh)  # pyright: ignore[reportArgumentType]
-    devices.check_batch_size(TrainConfig(batch_size=48, micro_batches=3), mesh)  # pyright: ignore[reportArgumentType]
+    devices.check_batch_size(TrainConfig(batch_size=48, grad_accum_steps=3), mesh)  # pyright: ignore[reportArgumentType]
 
 
 class TestInitializeDistributed:

@@ -8,11 +8,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from asymtrack_jax.config import Config, RunConfig, TrainConfig
+from asymtrack_jax.config_files import load_config
 from asymtrack_jax.data.augment import Batch
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.training import distill
-from asymtrack_jax.training.options import load_config
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 

@@ -15,11 +15,11 @@ import pytest
 
 import asymtrack_jax
 from asymtrack_jax.config import VARIANTS
+from asymtrack_jax.config_files import load_config
 from asymtrack_jax.data.augment import Batch
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.training import loop
-from asymtrack_jax.training.options import load_config
 
 ROOT = Path(__file__).parent.parent.parent
 NUM_STEPS = 8

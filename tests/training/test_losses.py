@@ -13,8 +13,8 @@ from asymtrack_jax.training.losses import Losses, box_losses, corner_loss
 PREDICTED, TRUE = [0.2, 0.2, 0.4, 0.4], [0.2, 0.2, 0.2, 0.4]
 IOU, L1 = 0.04 / 0.2, (0.2 + 0.2 + 0.0 + 0.2) / 4
 GIOU_LOSS = 1 - (IOU - (0.24 - 0.2) / 0.24)
-INSIDE_OUT = [0.3, 0.4, -0.1, 0.4]  # corners [.35 .2 .25 .6]
-INSIDE_OUT_L1 = (0.15 + 0.0 + 0.15 + 0.0) / 4
+INVERTED = [0.3, 0.4, -0.1, 0.4]  # corners [.35 .2 .25 .6]
+INVERTED_L1 = (0.15 + 0.0 + 0.15 + 0.0) / 4
 
 
 @jax.jit
@@ -51,15 +51,15 @@ def test_the_truth_is_cut_off_at_the_crop():
 
 
 def test_an_inverted_box_counts_without_a_giou_term():
-    found = losses([PREDICTED, INSIDE_OUT], [TRUE, TRUE])
+    found = losses([PREDICTED, INVERTED], [TRUE, TRUE])
     np.testing.assert_allclose(found.giou, GIOU_LOSS / 2, rtol=1e-6)
     np.testing.assert_allclose(found.iou, IOU / 2, rtol=1e-6)
-    np.testing.assert_allclose(found.l1, (L1 + INSIDE_OUT_L1) / 2, rtol=1e-6)
+    np.testing.assert_allclose(found.l1, (L1 + INVERTED_L1) / 2, rtol=1e-6)
     assert found.inverted == 0.5
 
 
 def test_an_inverted_box_learns_from_l1_alone_and_the_others_as_ever():
-    alone, both = gradient([PREDICTED], [TRUE]), gradient([PREDICTED, INSIDE_OUT], [TRUE, TRUE])
+    alone, both = gradient([PREDICTED], [TRUE]), gradient([PREDICTED, INVERTED], [TRUE, TRUE])
     np.testing.assert_allclose(both[0], alone[0] / 2, rtol=1e-6)
     # Its left side is right of the true one, its right side left of it: cx is pulled both ways, and
     # half of w by each, 5 being the loss's weight and 8 the numbers in the mean.

@@ -94,7 +94,7 @@ def test_the_learning_rate_drops_after_whole_epochs():
     np.testing.assert_allclose(schedule(400 * 937), 4e-5, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["learning_rate", "clip_norm", "micro_batches", "ema_decay"])
+@pytest.mark.parametrize("name", ["learning_rate", "clip_norm", "grad_accum_steps", "ema_decay"])
 def test_bad_settings_are_named(name: str):
     with pytest.raises(InputError, match=name):
         dataclasses.replace(TrainConfig(), **{name: -1})

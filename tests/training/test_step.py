@@ -15,12 +15,12 @@ from asymtrack_jax.training.step import TrainStep, accumulate, make_train_step
 MODEL = VARIANTS["testing"]
 PLAIN = TrainConfig(weight_decay=0.5)
 # Everything that can be switched on.
-RICH = TrainConfig(weight_decay=0.5, bfloat16=True, micro_batches=2, ema_decay=0.5)
+RICH = TrainConfig(weight_decay=0.5, bfloat16=True, grad_accum_steps=2, ema_decay=0.5)
 
 
 @pytest.fixture(scope="module")
 def batch() -> Any:
-    """Pixels of two pairs, each twice, so that both of two micro-batches hold the same pairs."""
+    """Pixels of two pairs, each twice, so that both parts of a batch hold the same pairs."""
     rng = np.random.default_rng(0)
 
     def pixels(side: int) -> np.ndarray:
@@ -165,6 +165,27 @@ class TestAccumulate:
         assert stats["parts"] == 3
         np.testing.assert_allclose(stats["mean"], self.BATCH[2::3].mean(), rtol=1e-6)
 
+    def test_batch_norms_see_a_part_at_a_time(self):
+        """As the published training's two GPUs, each of which normalises its own 64 pairs."""
+        norm, images = layers.BatchNorm(), jnp.array(self.BATCH)[:, None, None]
+        variables = norm.init(jax.random.key(0), images, train=False)
+
+        def loss(params, stats, batch):
+            variables = {"params": params, "batch_stats": stats}
+            out, updated = norm.apply(variables, batch, train=True, mutable=["batch_stats"])
+            value = jnp.square(out - 1).mean() + jnp.sin(3 * out).mean()
+            return value, (updated["batch_stats"], {"total": value})
+
+        gradients = jax.grad(loss, has_aux=True)
+        params, stats = variables["params"], variables["batch_stats"]
+        found, _, _ = accumulate(gradients, params, stats, images, 2)
+        halves = [gradients(params, stats, images[i::2])[0] for i in range(2)]
+        whole, _ = gradients(params, stats, images)
+        for name in ("scale", "bias"):
+            expected = (halves[0][name] + halves[1][name]) / 2
+            np.testing.assert_allclose(found[name], expected, rtol=1e-5)
+            assert not np.allclose(found[name], whole[name], rtol=1e-2)
+
     def test_refuses_a_batch_that_does_not_divide(self):
-        with pytest.raises(InputError, match="batch of 6 does not divide into 4"):
+        with pytest.raises(InputError, match="batch of 6 does not divide into 4 parts"):
             self.run(4)
