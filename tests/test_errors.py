@@ -3,21 +3,30 @@ import pytest
 from asymtrack_jax.errors import InputError, run_main
 
 
-@pytest.mark.parametrize("error", [InputError("no such thing"), FileNotFoundError("no such thing")])
-def test_what_the_user_can_mend_is_one_line(error):
+def fail_with(error):
     def main():
         raise error
 
-    with pytest.raises(SystemExit, match=r"^error: no such thing$"):
-        run_main(main)
+    return main
+
+
+@pytest.mark.parametrize("error", [InputError("no such thing"), FileNotFoundError("no such thing")])
+def test_what_the_user_can_mend_is_one_line(error, monkeypatch):
+    monkeypatch.delenv("ASYMTRACK_TRACEBACK", raising=False)
+    with pytest.raises(SystemExit, match=r"^error: no such thing( \(ASYMTRACK_TRACEBACK=1.*)?$"):
+        run_main(fail_with(error))
+
+
+@pytest.mark.parametrize("error", [InputError("no such thing"), FileNotFoundError("no such thing")])
+def test_its_traceback_can_be_asked_for(error, monkeypatch):
+    monkeypatch.setenv("ASYMTRACK_TRACEBACK", "1")
+    with pytest.raises(type(error)):
+        run_main(fail_with(error))
 
 
 def test_a_defect_keeps_its_traceback():
-    def main():
-        raise KeyError("a defect")
-
     with pytest.raises(KeyError):
-        run_main(main)
+        run_main(fail_with(KeyError("a defect")))
 
 
 @pytest.mark.parametrize("status", [None, 0, 130])
@@ -25,3 +34,18 @@ def test_the_status_is_the_exit_status(status):
     with pytest.raises(SystemExit) as exited:
         run_main(lambda: status)
     assert exited.value.code == status
+
+
+def test_messages_are_bounded_and_keep_both_ends():
+    message = str(InputError(f"file.pth: {'a' * 50_000_000} is unknown; remove it"))
+    assert len(message) < 5000
+    assert message.startswith("file.pth: a")
+    assert message.endswith("a is unknown; remove it")
+
+
+@pytest.mark.parametrize("error", [InputError, OSError])
+def test_messages_cannot_steer_a_terminal(error):
+    with pytest.raises(SystemExit) as exited:
+        run_main(fail_with(error("höhe\x1b[2J\r\x07\u202e\udc80\nnext")))
+    message = exited.value.code
+    assert message.startswith("error: höhe\\x1b[2J\\r\\x07\\u202e\\udc80\nnext")
