@@ -205,6 +205,15 @@ class Augmentation:
         joint_flip: probability that both frames are mirrored.
         brightness: each crop's pixels are multiplied by 1 +- up to this, uniformly.
         crop_flip: probability that a crop is mirrored, one regardless of the other.
+        template_scale_jitter: `scale_jitter` of the template's box.
+        template_centre_jitter: `centre_jitter` of the template's box.
+        turn: standard deviation of the angle that the search frame is turned by, degrees.
+        shear: standard deviation of the search frame's shear.
+        cover: probability that something covers a part of the target in the search crop.
+        look_alike: probability that the search crop shows a second target, changed.
+        colour: each crop's contrast and saturation are multiplied by 1 +- up to this, uniformly.
+        smear: probability that a crop has motion blur.
+        compress: probability that a crop has the marks of JPEG.
     """
 
     centre_jitter: float = 3.5
@@ -213,6 +222,15 @@ class Augmentation:
     joint_flip: float = 0.5
     brightness: float = 0.2
     crop_flip: float = 0.5
+    template_scale_jitter: float = 0.0
+    template_centre_jitter: float = 0.0
+    turn: float = 0.0
+    shear: float = 0.0
+    cover: float = 0.0
+    look_alike: float = 0.0
+    colour: float = 0.0
+    smear: float = 0.0
+    compress: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,6 +244,9 @@ class Synthetic:
         width: of the frames, pixels.
         cutouts: folder of RGBA images, objects that are pasted; None for rendered ones.
         backgrounds: folder of photographs to paste on, searched in depth; None for rendered ones.
+        least_difficulty: of a clip, from 0, where there are easy ones too, to 1.
+        same_kind: share of what moves beside a cut-out that comes from the same folder as it, that
+            is, looks like it.
     """
 
     num_sequences: int = 1000
@@ -234,8 +255,13 @@ class Synthetic:
     width: int = 320
     cutouts: Path | None = None
     backgrounds: Path | None = None
+    least_difficulty: float = 0.0
+    same_kind: float = 0.0
 
     def __post_init__(self):
+        _require(
+            self, ("least_difficulty", "same_kind"), lambda value: 0 <= value <= 1, "in [0, 1]"
+        )
         _require(self, ("num_sequences", "num_frames"), lambda value: value > 0, "positive")
         _require(self, ("height", "width"), lambda value: value >= 32, "at least 32 pixels")
 

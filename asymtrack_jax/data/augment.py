@@ -2,6 +2,7 @@
 
 The published order matters for exactness: grey and the joint flip are done to whole frames, before
 the crops (which lose a column at the right edge only); brightness and the second flip to each crop.
+What `data.distort` adds is off unless a configuration asks for it.
 """
 
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from asymtrack_jax.config import Augmentation, ModelConfig
+from asymtrack_jax.data import distort
 from asymtrack_jax.data.crop import crop_square
 
 Frame = UInt8[np.ndarray, "_ _ 3"]  # the frames of a pair may differ in size
@@ -81,8 +83,17 @@ def make_pair(
             flip_in_frame(box, frame.shape[1]) for frame, box in zip(frames, boxes, strict=True)
         ]
         frames = [frame[:, ::-1] for frame in frames]
+    if augmentation.turn or augmentation.shear:
+        moved = distort.turn(rng, frames[1], boxes[1], augmentation.turn, augmentation.shear)
+        frames, boxes = zip((frames[0], boxes[0]), moved, strict=True)
+    template_box = boxes[0]
+    if augmentation.template_centre_jitter or augmentation.template_scale_jitter:
+        template_box = jittered_box(
+            *(rng, template_box),
+            *(augmentation.template_centre_jitter, augmentation.template_scale_jitter),
+        )
     around = (
-        boxes[0],
+        template_box,
         jittered_box(rng, boxes[1], augmentation.centre_jitter, augmentation.scale_jitter),
     )
     factors = config.template_factor, config.search_factor
@@ -94,9 +105,16 @@ def make_pair(
         crops.append(crop_square(frame, box, factor, size))
     box = box_in_crop(boxes[1], around[1], crops[1][1], config.search_size)
 
+    images = [crop for crop, _ in crops]
+    if _drawn(rng, augmentation.look_alike):
+        images[1] = distort.add_look_alike(rng, images[1], box)
+    if _drawn(rng, augmentation.cover):
+        images[1] = distort.cover(rng, images[1], box)
+    images = [_distorted(rng, image, augmentation) for image in images]
+
     gains = rng.uniform(1 - augmentation.brightness, 1 + augmentation.brightness, 2)
     flips = rng.random(2) < augmentation.crop_flip
-    images = [_brighten(crop, gain) for (crop, _), gain in zip(crops, gains, strict=True)]
+    images = [_brighten(image, gain) for image, gain in zip(images, gains, strict=True)]
     images = [_flip(image) if flip else image for image, flip in zip(images, flips, strict=True)]
     if flips[1]:
         box[0] = 1 - box[0] - box[2]
@@ -154,6 +172,26 @@ def _shows_frame(shape: tuple[int, ...], around: Box, factor: float, size: int) 
     low = around[:2] + 0.5 * around[2:] - 0.5 * side
     view = np.minimum(low + side, shape[::-1]) - np.maximum(low, 0)
     return bool((view * size / side >= _LEAST_VIEW).all())
+
+
+def _drawn(rng: np.random.Generator, probability: float) -> bool:
+    """Whether something of this probability happens.
+
+    What cannot happen draws nothing, so that the published recipe makes the same pairs whatever
+    else there is to choose.
+    """
+    return probability > 0 and rng.random() < probability
+
+
+def _distorted(rng: np.random.Generator, image: Frame, augmentation: Augmentation) -> Frame:
+    """Changes of colour, motion blur and the marks of JPEG, in the order of a camera's."""
+    if _drawn(rng, augmentation.smear):
+        image = distort.smear(rng, image)
+    if augmentation.colour:
+        image = distort.recolour(rng, image, augmentation.colour)
+    if _drawn(rng, augmentation.compress):
+        image = distort.compress(rng, image)
+    return image
 
 
 def _grey(frame: Frame) -> Frame:

@@ -12,6 +12,7 @@ from asymtrack_jax.data.synthetic import Clip, SyntheticSource, read_sequences, 
 from asymtrack_jax.data.synthetic.__main__ import main, write_sequence
 from asymtrack_jax.data.synthetic.render import render
 from asymtrack_jax.data.synthetic.scene import Materials, Scene, make_scene
+from asymtrack_jax.data.synthetic.source import find_materials
 from asymtrack_jax.data.synthetic.sprites import Sprite
 from asymtrack_jax.errors import InputError
 
@@ -285,3 +286,45 @@ def test_an_unreadable_photograph_is_named(backgrounds):
     source = SyntheticSource(dataclasses.replace(SMALL, backgrounds=backgrounds))
     with pytest.raises(InputError, match=r"red\.jpg"):
         source.read(0)
+
+
+def test_what_moves_beside_a_cutout_may_be_of_its_kind(tmp_path):
+    """Each kind has sides of its own, which tell what a sprite was cut from."""
+    sides = {"tall": (60, 20), "wide": (20, 60)}
+    for kind, (height, width) in sides.items():
+        (tmp_path / kind).mkdir()
+        for number in range(3):
+            image = np.full((height, width + number, 4), 255, np.uint8)
+            cv2.imwrite(str(tmp_path / kind / f"{number}.png"), image)
+    materials = find_materials(tmp_path, None)
+
+    def tall(sprite: Sprite) -> bool:
+        return sprite.alpha.shape[0] > sprite.alpha.shape[1]
+
+    others = []
+    for seed in range(20):
+        scene = make_scene((seed,), SIZE, materials, least_difficulty=0.9, same_kind=1.0)
+        looks = [actor.sprite for actor in scene.behind]
+        assert all(tall(look) == tall(scene.target.sprite) for look in looks)
+        others += [look.alpha.shape != scene.target.sprite.alpha.shape for look in looks]
+    assert np.mean(others) > 0.5  # and not the same image
+
+
+def test_scenes_are_at_least_as_hard_as_asked():
+    """Things beside and before the target tell how hard a scene is."""
+    easy, hard = (
+        [len(scene.behind) + len(scene.before) for scene in scenes]
+        for scenes in (
+            [make_scene((seed,), SIZE) for seed in range(60)],
+            [make_scene((seed,), SIZE, least_difficulty=1.0) for seed in range(60)],
+        )
+    )
+    assert np.mean(hard) > 1.4 * np.mean(easy)
+
+
+@pytest.mark.parametrize("name", ["least_difficulty", "same_kind"])
+def test_shares_outside_0_to_1_are_refused(name, tmp_path):
+    with pytest.raises(InputError, match=name):
+        Synthetic(**{name: 1.5})
+    with pytest.raises(InputError, match=f"--{name.replace('_', '-')} must be 0 to 1"):
+        main([f"--{name.replace('_', '-')}=1.5", f"--output={tmp_path / 'new'}"])

@@ -30,14 +30,27 @@ def main(argv: Arguments[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--cutouts", type=Path, help="folder of RGBA images to paste")
     parser.add_argument("--backgrounds", type=Path, help="folder of photographs to paste on")
+    parser.add_argument(
+        "--least-difficulty", type=float, default=0.0, help="0 to 1; default: %(default)s"
+    )
+    parser.add_argument(
+        "--same-kind",
+        type=float,
+        default=0.0,
+        help="share of what moves beside a cut-out that comes from its folder; default: 0",
+    )
     parser.add_argument("--jpeg-quality", type=int, default=95, help="default: %(default)s")
     args = parser.parse_args(argv)
 
     if not 0 <= args.jpeg_quality <= 100:
         raise InputError(f"--jpeg-quality must be 0 to 100, got {args.jpeg_quality}")
+    for name in ("least_difficulty", "same_kind"):
+        if not 0 <= getattr(args, name) <= 1:
+            raise InputError(f"--{name.replace('_', '-')} must be 0 to 1")
     sequences = read_sequences(
         *(args.num_sequences, args.num_frames, (args.height, args.width), args.seed),
         find_materials(args.cutouts, args.backgrounds),
+        *(args.least_difficulty, args.same_kind),
     )
     args.output.mkdir(parents=True, exist_ok=True)
     for sequence in tqdm(sequences, desc="sequences"):

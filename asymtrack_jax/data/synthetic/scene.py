@@ -94,19 +94,31 @@ class Materials:
     """Image files that scenes are made of; where there are none, they are rendered.
 
     Attributes:
-        cutouts: RGBA images of things.
+        cutouts: RGBA images of things; those in one folder are of one kind.
         photographs: of surroundings.
     """
 
     cutouts: tuple[Path, ...] = ()
     photographs: tuple[Path, ...] = ()
 
+    @functools.cached_property
+    def kinds(self) -> dict[Path, list[Path]]:
+        """The cut-outs of each folder."""
+        kinds: dict[Path, list[Path]] = {}
+        for path in self.cutouts:
+            kinds.setdefault(path.parent, []).append(path)
+        return kinds
+
 
 RENDERED = Materials()
 
 
 def make_scene(
-    key: tuple[int, ...], size: tuple[int, int], materials: Materials = RENDERED
+    key: tuple[int, ...],
+    size: tuple[int, int],
+    materials: Materials = RENDERED,
+    least_difficulty: float = 0.0,
+    same_kind: float = 0.0,
 ) -> Scene:
     """Draws a scene, anything from an easy one to a hard one.
 
@@ -114,20 +126,30 @@ def make_scene(
         key: seed; the same always makes the same scene.
         size: height and width of the frames.
         materials: what it is made of.
+        least_difficulty: of the scene, from 0, where easy ones are drawn too, to 1.
+        same_kind: share of what moves beside the target that is a cut-out of its kind, instead of
+            first the target itself, then its mirror image, then anything.
 
     Raises:
         InputError: a cut-out cannot be used. Photographs are not read before the first frame is.
     """
-    return _Director(key, size, materials).make()
+    return _Director(key, size, materials, least_difficulty, same_kind).make()
 
 
 class _Director:
     """Draws the parts of one scene, all as hard as the scene is to be."""
 
-    def __init__(self, key: tuple[int, ...], size: tuple[int, int], materials: Materials):
-        self.key, self.size, self.materials = key, size, materials
+    def __init__(
+        self,
+        key: tuple[int, ...],
+        size: tuple[int, int],
+        materials: Materials,
+        least_difficulty: float,
+        same_kind: float,
+    ):
+        self.key, self.size, self.materials, self.same_kind = key, size, materials, same_kind
         self.rng = np.random.default_rng((*key, _GEOMETRY))
-        self.difficulty = self.rng.random()
+        self.difficulty = least_difficulty + (1 - least_difficulty) * self.rng.random()
         self.side = min(size) * math.exp(self.rng.uniform(math.log(0.13), math.log(0.38)))
         self.hue = self.rng.uniform(0, 360)
         self.looks = itertools.count()
@@ -140,7 +162,10 @@ class _Director:
         behind, before = [], []
         for _ in range(round(self.upto(1.0, 5.0))):
             likeness = self.rng.random()
-            if likeness < 0.3:
+            if isinstance(design, Path) and likeness < self.same_kind:
+                kind = self.materials.kinds[design.parent]
+                other = self.sprite(kind[self.rng.integers(len(kind))], self.rng.uniform(0.8, 1.25))
+            elif likeness < 0.3:
                 other = sprite
             elif likeness < 0.7:
                 other = self.sprite(design, hue=hue + self.rng.normal(0, 25), mirrored=True)

@@ -76,6 +76,8 @@ def read_sequences(
     size: tuple[int, int] = (240, 320),
     seed: int = 0,
     materials: Materials = RENDERED,
+    least_difficulty: float = 0.0,
+    same_kind: float = 0.0,
 ) -> list[Sequence]:
     """Sequences to evaluate on; no training clip of any seed is among them.
 
@@ -85,6 +87,8 @@ def read_sequences(
         size: height and width of the frames.
         seed: of all chance.
         materials: what scenes are made of.
+        least_difficulty: of a scene, as `scene.make_scene` has it.
+        same_kind: likewise.
 
     Raises:
         InputError: no sequences or frames, a side under 32 pixels, or a cut-out that cannot be
@@ -95,7 +99,9 @@ def read_sequences(
         raise InputError(f"num_sequences must be positive, got {num_sequences}")
     sequences = []
     for number in range(num_sequences):
-        clip = Clip(make_scene((seed, number, _HELD_OUT), size, materials), num_frames)
+        key = seed, number, _HELD_OUT
+        scene = make_scene(key, size, materials, least_difficulty, same_kind)
+        clip = Clip(scene, num_frames)
         sequences.append(Sequence(f"synthetic_{number:03}", clip, clip.boxes, clip.visible))
     return sequences
 
@@ -130,8 +136,11 @@ def _check(num_frames: int, size: tuple[int, int]) -> None:
 
 @functools.lru_cache(maxsize=32)
 def _clip(config: Synthetic, seed: int, number: int) -> Clip:
-    materials = _materials(config.cutouts, config.backgrounds)
-    scene = make_scene((seed, number, _TRAINING), (config.height, config.width), materials)
+    scene = make_scene(
+        *((seed, number, _TRAINING), (config.height, config.width)),
+        *(_materials(config.cutouts, config.backgrounds),),
+        *(config.least_difficulty, config.same_kind),
+    )
     return Clip(scene, config.num_frames)
 
 
