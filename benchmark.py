@@ -13,8 +13,9 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from asymtrack_jax.benchmark.cell import FUNCTIONS, PRECISIONS
+from asymtrack_jax.benchmark.cell import FUNCTIONS
 from asymtrack_jax.benchmark.command import RIVALS, Options, benchmark
+from asymtrack_jax.config import PRECISIONS
 from asymtrack_jax.errors import run_main
 
 

@@ -1,4 +1,4 @@
-"""How XLA compiles: what it made once is kept, and options for single images on a CPU."""
+"""How XLA compiles: what it made once is kept, how exactly it computes, and options for CPUs."""
 
 import functools
 from collections.abc import Callable
@@ -19,6 +19,22 @@ def keep_compiled(directory: Path = CACHE) -> None:
     """
     if not jax.config.values["jax_compilation_cache_dir"]:
         jax.config.update("jax_compilation_cache_dir", str(directory.expanduser()))
+
+
+def set_precision(name: str) -> str:
+    """Chooses how exactly this process computes.
+
+    Args:
+        name: one of `config.PRECISIONS`. `highest`: float32 everywhere. `default`: the same, but in
+            matrix products and convolutions what the platform takes for float32: TF32 on NVIDIA
+            GPUs, bfloat16 on TPUs, float32 on CPUs. `bfloat16`: see `tracking.model.Model`.
+
+    Returns:
+        The dtype that a `tracking.model.Model` is to have.
+    """
+    if name == "highest":
+        jax.config.update("jax_default_matmul_precision", "highest")
+    return "bfloat16" if name == "bfloat16" else "float32"
 
 
 class Jitted:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from asymtrack_jax.errors import InputError
 
+PRECISIONS = ("default", "highest", "bfloat16")  # of commands: `compilation.set_precision`
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:

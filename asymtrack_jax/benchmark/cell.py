@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-PRECISIONS = ("default", "highest", "bfloat16")
 FUNCTIONS = ("init_template", "step", "tracking", "video")
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -27,7 +26,7 @@ class Cell:
         folder: for the inputs, and for what each contestant leaves.
         model: fields of the network's `ModelConfig`.
         batch_size: images a call.
-        precision: of matrix products, as jax names them; `bfloat16` computes all in it.
+        precision: one of `config.PRECISIONS`.
         functions: some of `FUNCTIONS`, to time.
     """
 

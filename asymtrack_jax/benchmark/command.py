@@ -17,9 +17,9 @@ import numpy as np
 from tqdm import tqdm
 
 from asymtrack_jax.benchmark import report
-from asymtrack_jax.benchmark.cell import FUNCTIONS, PRECISIONS, THREADS, Cell
+from asymtrack_jax.benchmark.cell import FUNCTIONS, THREADS, Cell
 from asymtrack_jax.benchmark.timing import summarise, take_turns
-from asymtrack_jax.config import ModelConfig
+from asymtrack_jax.config import PRECISIONS, ModelConfig
 from asymtrack_jax.config_files import load_config
 from asymtrack_jax.errors import InputError
 

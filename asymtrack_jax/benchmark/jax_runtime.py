@@ -14,15 +14,11 @@ import numpy as np
 
 from asymtrack_jax.benchmark.cell import FUNCTIONS, THREADS, Cell
 from asymtrack_jax.benchmark.contest import Entry, first_call
-from asymtrack_jax.compilation import keep_compiled
-from asymtrack_jax.config import ModelConfig, model_config_from_dict
-from asymtrack_jax.images import normalise
-from asymtrack_jax.models import checkpoint
+from asymtrack_jax.compilation import keep_compiled, set_precision
+from asymtrack_jax.config import ModelConfig
 from asymtrack_jax.models.asymtrack import AsymTrack, abstract_variables
 from asymtrack_jax.models.efficientmod import Modulation
-from asymtrack_jax.models.fuse import fuse
-from asymtrack_jax.models.head import Prediction, decode
-from asymtrack_jax.tracking.model import Model
+from asymtrack_jax.tracking.model import Model, load
 from asymtrack_jax.tracking.tracker import advance, start
 from asymtrack_jax.tracking.whole_video import track_frames
 
@@ -31,46 +27,17 @@ TARGET = 6  # a frame is as many times as high as the target in it
 CHUNK = 16  # frames that a program of `video` follows through
 
 
-class BFloat16Model(Model):
-    """A model that computes in bfloat16 up to the score maps; boxes and scores are float32."""
-
-    def __init__(self, config: ModelConfig, variables: Any):
-        """Binds variables of the fused form, float32, to the network; it takes uint8 images."""
-        network = AsymTrack(config, fused=True)
-        halves = jax.tree.map(lambda array: jnp.asarray(array, jnp.bfloat16), variables)
-
-        def half(image: Any) -> Any:
-            return normalise(image).astype(jnp.bfloat16)
-
-        def init_template(template: Any) -> Any:
-            return network.apply(halves, half(template), method="init_template")
-
-        def step(modulation: Any, search: Any) -> Prediction:
-            maps: Any = network.apply(halves, modulation, half(search), method="score_maps")
-            return decode(maps.astype(jnp.float32))
-
-        self.config, self.kernels = config, "XLA"
-        self._init_template, self._step = jax.jit(init_template), jax.jit(step)
-
-
 def enter(cell: Cell) -> Entry:
     """The network of a cell, on jax's default device."""
     keep_compiled()
-    if cell.precision == "highest":
-        jax.config.update("jax_default_matmul_precision", "highest")
-    config = model_config_from_dict(cell.model)
-    variables = fuse(checkpoint.read(cell.network / "checkpoint").variables)
-    half = cell.precision == "bfloat16"
-    model = BFloat16Model(config, variables) if half else Model(config, variables)
-    dtype = jnp.bfloat16 if half else jnp.float32
-    return enter_model(model, *cell.images(), dtype=dtype, functions=cell.functions)
+    model = load(cell.network / "checkpoint", dtype=set_precision(cell.precision))
+    return enter_model(model, *cell.images(), functions=cell.functions)
 
 
 def enter_model(
     model: Model,
     template: np.ndarray,
     search: np.ndarray,
-    dtype: Any = jnp.float32,
     functions: Sequence[str] = FUNCTIONS,
 ) -> Entry:
     """Gets a model ready.
@@ -79,7 +46,6 @@ def enter_model(
         model: what is timed.
         template: images that it is to see, [B, Z, Z, 3].
         search: the same, [B, X, X, 3].
-        dtype: of the numbers that its matrix products are of.
         functions: some of `cell.FUNCTIONS`; the last two are made only on demand.
     """
     template, search = jax.device_put((template, search))
@@ -102,7 +68,7 @@ def enter_model(
             video = f"video {name}, {CHUNK} frames"
             calls[video], measured[video] = _video(model, *size, modulation)
             measured[video]["operations"] = CHUNK * operations["step"]
-    calls["matmul"], measured["matmul"] = _matmul(dtype)
+    calls["matmul"], measured["matmul"] = _matmul(model.dtype)
     return Entry(
         calls=calls,
         outputs={"boxes": np.asarray(prediction.boxes), "scores": np.asarray(prediction.scores)},

@@ -14,7 +14,7 @@ from asymtrack_jax.evaluation.benchmarks import BENCHMARKS, is_annotated, read_s
 from asymtrack_jax.evaluation.protocols import PROTOCOLS
 from asymtrack_jax.evaluation.results import ResultFolder
 from asymtrack_jax.tracking.recovery import choose_recovery
-from asymtrack_jax.tracking.slots import make_slots
+from asymtrack_jax.tracking.slots import make_batch_tracker
 from asymtrack_jax.weights import TINY
 
 
@@ -100,7 +100,7 @@ def _track(
     share = sequences[number - 1 :: count]
     batch_size = min(options.batch_size, max(len(share), 1))
     return runner.run(
-        make_slots(model, batch_size, recovery),
+        make_batch_tracker(model, batch_size, recovery),
         share,
         directory,
         floats=options.float_results,

@@ -97,7 +97,7 @@ def run(
     of every frame are written too.
 
     Args:
-        slots: of `tracking.slots.make_slots`, or anything of their shape.
+        slots: of `tracking.slots.make_batch_tracker`, or anything of their shape.
         sequences: with unique names.
         directory: a folder that `results.open_results_dir` has opened.
         floats: write boxes as floats instead of truncated integers.

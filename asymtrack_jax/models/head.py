@@ -16,10 +16,11 @@ class Prediction:
 
     Attributes:
         boxes: cxcywh, in sides of the search crop: [0, 1] is inside it.
-        scores: above 0, and at most 1 up to rounding: how much of each corner's distribution lies
-            within some two by two cells, the geometric mean of both corners. It falls when a corner
-            is uncertain, but it is not calibrated: not a probability, and not comparable between
-            checkpoints (`tracking.calibration`).
+        scores: the network's own, above 0 and at most 1 up to rounding: how much of each corner's
+            distribution lies within some two by two cells, the geometric mean of both corners. It
+            falls when a corner is uncertain, but is no probability and not comparable between
+            checkpoints. Of a `tracking.model.Model` with a calibration: the overlap (IoU) to be
+            expected.
     """
 
     boxes: Float[Array, "B 4"]
@@ -65,17 +66,19 @@ class CornerHead(nn.Module):
 
 
 def decode(score_maps: Float[Array, "B 2 S S"]) -> Prediction:
-    """Boxes as the expected corners under the softmax of each score map.
+    """Boxes as the expected corners under the softmax of each score map, in float32 at least.
 
-    A cell stands for its own top-left corner, without the usual half cell, so the largest
-    coordinate is (S - 1) / S. Early in training the corners may be inverted: sizes are then
-    negative.
+    Corners are sums and not matrix products, which accelerators compute in fewer digits by default:
+    too few to tell pixels apart. A cell stands for its own top-left corner, without the usual half
+    cell, so the largest coordinate is (S - 1) / S. Early in training the corners may be inverted:
+    sizes are then negative.
     """
+    score_maps = score_maps.astype(jnp.promote_types(score_maps.dtype, jnp.float32))
     B, _, S, _ = score_maps.shape
     probabilities = jax.nn.softmax(score_maps.reshape(B, 2, S * S)).reshape(B, 2, S, S)
     positions = jnp.arange(S, dtype=score_maps.dtype) / S
-    x = jnp.einsum("bkij,j->bk", probabilities, positions)
-    y = jnp.einsum("bkij,i->bk", probabilities, positions)
+    x = (probabilities.sum(2) * positions).sum(-1)
+    y = (probabilities.sum(3) * positions).sum(-1)
     corners = jnp.stack([x, y], axis=-1).reshape(B, 4)
     # Four cells, since a corner between cells is spread over as many however certain it is.
     padded = jnp.pad(probabilities, ((0, 0), (0, 0), (0, 1), (0, 1)))

@@ -170,7 +170,8 @@ class BatchNorm(nn.Module):
     """Batch normalisation that keeps PyTorch's running variance: unbiased, unlike Flax's.
 
     The running statistics are the collection `batch_stats`, entries `mean` and `var`; a batch's are
-    taken over all axes but the last, and over the whole global batch when it is sharded.
+    taken over all axes but the last, and over the whole global batch when it is sharded. All is
+    computed in float32 at least; the result has the type of the features.
     """
 
     momentum: float = 0.9  # the share that is kept; PyTorch counts the other way, 0.1
@@ -186,7 +187,8 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, shape)
         if train:
             axes = tuple(range(x.ndim - 1))
-            mean, var = x.mean(axes), x.var(axes)
+            exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+            mean, var = exact.mean(axes), exact.var(axes)
             if not self.is_initializing():
                 count = x.size // x.shape[-1]
                 unbiased = var * count / (count - 1)
@@ -195,4 +197,5 @@ class BatchNorm(nn.Module):
                 running_var.value = self.momentum * running_var.value + fresh * unbiased
         else:
             mean, var = running_mean.value, running_var.value
-        return (x - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias
+        normed = (x - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias
+        return normed.astype(x.dtype)

@@ -3,14 +3,17 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from asymtrack_jax.errors import InputError
 
 KEY = "calibration"  # of a checkpoint's metadata
+LEAST_SCORE = 1e-6  # and 1 minus it is the largest: where logits end
+
+Scores = TypeVar("Scores", Float[np.ndarray, "*b"], Float[Array, "*b"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,15 +30,17 @@ class Calibration:
     slope: float
     offset: float
 
-    def __call__(self, scores: Float[np.ndarray, "*b"]) -> Float[np.ndarray, "*b"]:
-        """The IoU to be expected, in (0, 1), of the network's scores."""
-        return 1 / (1 + np.exp(-(self.slope * logit(scores) + self.offset)))
+    def __call__(self, scores: Scores) -> Scores:
+        """The IoU to be expected, in (0, 1), of the network's scores; numpy or jax."""
+        xp = scores.__array_namespace__()
+        return 1 / (1 + xp.exp(-(self.slope * logit(scores) + self.offset)))
 
 
-def logit(scores: Float[np.ndarray, "*b"]) -> Float[np.ndarray, "*b"]:
-    """`log(score / (1 - score))`, finite for scores of 0 and 1 too."""
-    clipped = np.clip(np.asarray(scores, np.float64), 1e-6, 1 - 1e-6)
-    return np.log(clipped / (1 - clipped))
+def logit(scores: Scores) -> Scores:
+    """`log(score / (1 - score))`, finite for scores of 0 and 1 too; numpy or jax."""
+    xp = scores.__array_namespace__()
+    clipped = xp.clip(scores, LEAST_SCORE, 1 - LEAST_SCORE)
+    return xp.log(clipped / (1 - clipped))
 
 
 def of_checkpoint(metadata: Mapping[str, Any]) -> Calibration | None:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from asymtrack_jax.boxes import cxcywh_to_xywh
 
 
-def map_back(
+def crop_to_frame(
     boxes: Float[Any, "*b 4"], bbox: Float[Any, "*b 4"], scale: Float[Any, "*b"], size: int
 ) -> Float[Any, "*b 4"]:
     """Predicted boxes in the frame, numpy or jax: the inverse of `data.crop.crop_square`.

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, UInt8
 
 from asymtrack_jax.compilation import Jitted
@@ -27,6 +28,8 @@ from asymtrack_jax.weights import TINY
 
 Image = Float[Array | np.ndarray, "B S S 3"] | UInt8[Array | np.ndarray, "B S S 3"]
 
+DTYPES = ("float32", "bfloat16")
+
 
 class Model:
     """AsymTrack with weights. It has no state: each method is a function of its arguments.
@@ -36,7 +39,9 @@ class Model:
 
     Attributes:
         config: sizes of the network.
-        calibration: makes expected overlaps of its scores; None if nobody has measured it.
+        dtype: what the network computes in, float32 or bfloat16.
+        calibration: makes expected overlaps of the network's scores, within `step`; None if nobody
+            has measured it, and scores are the network's own.
         kernels: what runs it, `native` or `XLA`.
     """
 
@@ -48,6 +53,7 @@ class Model:
         fused: bool = True,
         constant: bool = True,
         native: bool = True,
+        dtype: DTypeLike = jnp.float32,
         calibration: Calibration | None = None,
     ):
         """Binds variables to the network.
@@ -58,18 +64,30 @@ class Model:
             fused: which form they are.
             constant: compile the weights in, so that XLA lays them out once: faster. Otherwise
                 models of one configuration share what is compiled, for weights that change often.
-            native: let the native kernels run it (`asymtrack_jax.native`) if it is fused and
-                constant, and they are built and not switched off. They run on this CPU alone.
+            native: let the native kernels run it (`asymtrack_jax.native`) if it is fused, constant
+                and float32, and they are built and not switched off. They run on this CPU alone.
+            dtype: what the network computes in: float32, or bfloat16, meant for accelerators. The
+                statistics of norms, the softmax of the attention, and all that comes after the
+                score maps (boxes and scores) are float32 even then.
             calibration: of its scores, if there is one.
+
+        Raises:
+            InputError: another dtype.
         """
-        self.config, self.calibration = config, calibration
-        if native and fused and constant and library.available():
+        self.config, self.dtype, self.calibration = config, jnp.dtype(dtype), calibration
+        if self.dtype.name not in DTYPES:
+            raise InputError(f"dtype must be one of {', '.join(DTYPES)}; got {self.dtype}")
+        single = self.dtype == jnp.float32
+        if native and fused and constant and single and library.available():
             self.kernels, form, constant = "native", "native", False
             variables = pack(config, variables)
         else:
             self.kernels, form = "XLA", "fused" if fused else "training"
+            params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), variables["params"])
+            variables = {**variables, "params": params}
         variables = jax.device_put(variables)
-        functions = [functools.partial(f, variables) for f in _functions(config, form, constant)]
+        functions = _functions(config, form, constant, self.dtype, calibration)
+        functions = [functools.partial(function, variables) for function in functions]
         self._init_template, self._step = map(Jitted, functions) if constant else functions
 
     def init_template(self, template: Image) -> Modulation:
@@ -95,17 +113,15 @@ class Model:
             )
         return self._step(modulation, search)
 
-    def rate(self, scores: Float[np.ndarray, "*b"]) -> Float[np.ndarray, "*b"]:
-        """The overlap (IoU) to be expected, in (0, 1), by the scores that `step` gives.
-
-        Without a calibration the scores themselves, which rise and fall with the overlap, but mean
-        no amount of it.
-        """
-        return self.calibration(scores) if self.calibration else scores
-
 
 @functools.cache
-def _functions(config: ModelConfig, form: str, constant: bool) -> tuple[Callable, Callable]:
+def _functions(
+    config: ModelConfig,
+    form: str,
+    constant: bool,
+    dtype: np.dtype,
+    calibration: Calibration | None,
+) -> tuple[Callable, Callable]:
     """`init_template` and `step` as functions of the weights too; jitted unless `constant`."""
     if form == "native":
         network = NativeNetwork(config)
@@ -116,31 +132,41 @@ def _functions(config: ModelConfig, form: str, constant: bool) -> tuple[Callable
     of_template, of_search = functions
 
     def init_template(weights: Any, template: Array) -> Modulation:
-        return of_template(weights, _as_input(template))
+        return of_template(weights, _as_input(template, dtype))
 
     def step(weights: Any, modulation: Modulation, search: Array) -> Prediction:
-        return of_search(weights, modulation, _as_input(search))
+        prediction = of_search(weights, modulation, _as_input(search, dtype))
+        if calibration is None:
+            return prediction
+        return prediction.replace(scores=calibration(prediction.scores))
 
     return (init_template, step) if constant else (Jitted(init_template), Jitted(step))
 
 
-def load(directory: str | os.PathLike[str] = TINY, *, fused: bool = True) -> Model:
+def load(
+    directory: str | os.PathLike[str] = TINY,
+    *,
+    fused: bool = True,
+    dtype: DTypeLike = jnp.float32,
+) -> Model:
     """Loads a checkpoint: the package's own, or one that training or `convert_weights` wrote.
 
     Args:
         directory: the checkpoint's directory.
         fused: fold what can be folded first: faster, and equal within rounding.
+        dtype: what the network computes in, float32 or bfloat16 (see `Model`).
 
     Raises:
-        InputError: there is no checkpoint, or it does not hold what it says.
+        InputError: there is no checkpoint, or it does not hold what it says; or another dtype.
     """
     loaded = checkpoint.read(directory)
     variables = fuse(loaded.variables) if fused else loaded.variables
-    return Model(loaded.config, variables, fused=fused, calibration=of_checkpoint(loaded.metadata))
+    calibration = of_checkpoint(loaded.metadata)
+    return Model(loaded.config, variables, fused=fused, dtype=dtype, calibration=calibration)
 
 
-def _as_input(image: Array) -> Array:
-    return normalise(image) if image.dtype == jnp.uint8 else image
+def _as_input(image: Array, dtype: np.dtype) -> Array:
+    return (normalise(image) if image.dtype == jnp.uint8 else image).astype(dtype)
 
 
 def _check(name: str, image: Any, size: int) -> None:

@@ -17,14 +17,14 @@ class Targets:
     """What is believed of N targets between two frames.
 
     Attributes:
-        bboxes: where they are, xywh in pixels; of a lost one, where it was last trusted to be.
-        trusted: where they were last trusted to be.
-        doubts: for how many frames in a row they have not been trusted since.
+        bboxes: where they are, xywh in pixels; of a lost one, its last confident box.
+        last_confident: the last boxes whose score was high enough, xywh in pixels.
+        num_low_score: how many frames in a row the score has been too low since.
     """
 
     bboxes: Float[np.ndarray, "N 4"]
-    trusted: Float[np.ndarray, "N 4"]
-    doubts: Int[np.ndarray, " N"]
+    last_confident: Float[np.ndarray, "N 4"]
+    num_low_score: Int[np.ndarray, " N"]
 
     @classmethod
     def at(cls, bboxes: Float[np.ndarray, "N 4"]) -> "Targets":
@@ -36,49 +36,49 @@ class Targets:
 class Recovery:
     """The rules by which a target is lost and found.
 
-    A box is trusted if its score is at least `threshold`. After `patience` frames in a row without
-    trust the target is lost: its box goes back to where it was last trusted, and stays; the search
-    goes on around it, `growth` times as wide each frame as in the last, up to `widest` times the
-    usual width. The first box there whose score is at least `regain` is trusted again.
+    A box is confident if its score is at least `threshold`. After `patience` frames in a row that
+    are not, the target is lost: its box goes back to the last confident one, and stays; the search
+    goes on around it, `growth` times as wide each frame as in the last, up to `max_search_scale`
+    times the usual width. The first box there whose score is at least `recover_threshold` ends it.
 
     The scores are meant to be calibrated (`tracking.calibration`).
 
     Attributes:
-        threshold: least score that is trusted; at 0 no target is ever lost.
+        threshold: least score of a confident box; at 0 no target is ever lost.
         patience: frames in a row, at least 1.
-        regain: least score that is trusted of a lost target.
+        recover_threshold: least score of a confident box of a lost target.
         growth: of the search crop's side, at least 1.
-        widest: side of the search crop over the usual one, at most; at least 1.
+        max_search_scale: side of the search crop over the usual one, at most; at least 1.
     """
 
     threshold: float = 0.35
     patience: int = 3
-    regain: float = 0.45
+    recover_threshold: float = 0.45
     growth: float = 1.1
-    widest: float = 1.5
+    max_search_scale: float = 1.5
 
     def __post_init__(self):
-        if not 0 <= self.threshold <= self.regain <= 1:
+        if not 0 <= self.threshold <= self.recover_threshold <= 1:
             raise InputError(
-                "recovery's threshold and regain must be in [0, 1] and in this order, "
-                f"got {self.threshold} and {self.regain}"
+                "recovery's threshold and recover_threshold must be in [0, 1] and in this order, "
+                f"got {self.threshold} and {self.recover_threshold}"
             )
-        if min(self.patience, self.growth, self.widest) < 1:
+        if min(self.patience, self.growth, self.max_search_scale) < 1:
             raise InputError(
-                "recovery's patience, growth and widest must be at least 1, "
-                f"got {self.patience}, {self.growth} and {self.widest}"
+                "recovery's patience, growth and max_search_scale must be at least 1, "
+                f"got {self.patience}, {self.growth} and {self.max_search_scale}"
             )
 
     def lost(self, targets: Targets) -> Bool[np.ndarray, " N"]:
         """Which targets are lost."""
-        return targets.doubts >= self.patience
+        return targets.num_low_score >= self.patience
 
-    def widening(self, targets: Targets) -> Float[np.ndarray, " N"]:
+    def search_scale(self, targets: Targets) -> Float[np.ndarray, " N"]:
         """Side of each target's next search crop over the usual one: 1 unless it is lost."""
-        frames_lost = np.maximum(targets.doubts - self.patience + 1, 0)
-        return np.exp(np.minimum(frames_lost * np.log(self.growth), np.log(self.widest)))
+        frames_lost = np.maximum(targets.num_low_score - self.patience + 1, 0)
+        return np.exp(np.minimum(frames_lost * np.log(self.growth), np.log(self.max_search_scale)))
 
-    def judge(
+    def update(
         self,
         targets: Targets,
         bboxes: Float[np.ndarray, "N 4"],
@@ -89,13 +89,14 @@ class Recovery:
         Args:
             targets: what was believed before it.
             bboxes: what the network found in it, xywh in pixels.
-            scores: how sure it is.
+            scores: of these boxes.
         """
-        sure = scores >= np.where(self.lost(targets), self.regain, self.threshold)
-        trusted = np.where(sure[:, None], bboxes, targets.trusted)
-        doubts = np.where(sure, 0, targets.doubts + 1)
-        lost = doubts >= self.patience
-        return Targets(np.where(lost[:, None], trusted, bboxes), trusted, doubts)
+        confident = scores >= np.where(self.lost(targets), self.recover_threshold, self.threshold)
+        last_confident = np.where(confident[:, None], bboxes, targets.last_confident)
+        num_low_score = np.where(confident, 0, targets.num_low_score + 1)
+        lost = num_low_score >= self.patience
+        bboxes = np.where(lost[:, None], last_confident, bboxes)
+        return Targets(bboxes, last_confident, num_low_score)
 
 
 OFF = Recovery(threshold=0.0)

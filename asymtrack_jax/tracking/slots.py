@@ -26,17 +26,15 @@ from asymtrack_jax.tracking.tracker import (
     advance,
     check_frame,
     search_crops,
-    settle,
     start,
+    update_targets,
 )
 
 Frame = UInt8[np.ndarray, "H W 3"]
+StepResults = dict[int, tuple[Float[np.ndarray, "4"], float]]
 
 
-Found = dict[int, tuple[Float[np.ndarray, "4"], float]]
-
-
-def make_slots(
+def make_batch_tracker(
     model: Model, count: int, recovery: Recovery = OFF
 ) -> "BatchedSlots | ThreadedSlots":
     """The kind of slots that is faster on the device at hand.
@@ -71,7 +69,7 @@ class ThreadedSlots:
         """
         self._states[slot] = start(self._model, frame, init_bbox[None])
 
-    def advance(self, frames: Mapping[int, Frame]) -> Found:
+    def advance(self, frames: Mapping[int, Frame]) -> StepResults:
         """Finds the targets in the next frames of some videos; the other slots stand still.
 
         Args:
@@ -121,7 +119,7 @@ class BatchedSlots:
             self._modulation = _replace(self._modulation, state.modulation, slot)
         self._targets[slot] = state.targets
 
-    def advance(self, frames: Mapping[int, Frame]) -> Found:
+    def advance(self, frames: Mapping[int, Frame]) -> StepResults:
         """See `ThreadedSlots.advance`."""
         for frame in frames.values():
             check_frame(frame)
@@ -138,14 +136,13 @@ class BatchedSlots:
         assert self._modulation is not None
         prediction = self._model.step(self._modulation, searches)
         boxes, scores = jax.device_get((prediction.boxes, prediction.scores))
-        scores = self._model.rate(scores)
         found = {}
         for slot, frame in frames.items():
             if not np.isfinite(boxes[slot]).all():
                 found[slot] = np.full(4, np.nan), 0.0
                 continue
             row = slice(slot, slot + 1)
-            self._targets[slot] = settle(
+            self._targets[slot] = update_targets(
                 *(self._model, self._targets[slot], frame, self._recovery),
                 *(boxes[row], scales[row], scores[row]),
             )

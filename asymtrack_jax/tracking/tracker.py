@@ -13,7 +13,7 @@ from asymtrack_jax.boxes import clip_to_frame, xywh_to_xyxy
 from asymtrack_jax.data.crop import crop_square
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models.efficientmod import Modulation
-from asymtrack_jax.tracking.crop import map_back
+from asymtrack_jax.tracking.crop import crop_to_frame
 from asymtrack_jax.tracking.model import Model
 from asymtrack_jax.tracking.recovery import OFF, Recovery, Targets
 
@@ -53,7 +53,7 @@ def start(model: Model, frame: Frame, init_bboxes: Float[np.ndarray, "N 4"]) -> 
 def advance(
     model: Model, state: TrackerState, frame: Frame, recovery: Recovery = OFF
 ) -> tuple[TrackerState, Float[np.ndarray, " N"]]:
-    """The state after the next frame, and each target's score (see `Model.rate`).
+    """The state after the next frame, and each target's score (see `Prediction`).
 
     The frame may be of another size than the last one: the search goes on around the same pixels,
     and boxes are moved into the new frame. Every box is at least 10 pixels wide and high, with at
@@ -70,8 +70,7 @@ def advance(
     boxes, scores = boxes[: len(scales)], scores[: len(scales)]
     if not np.isfinite(boxes).all():
         raise FloatingPointError(f"the network predicted {boxes.tolist()}: are its weights sound?")
-    scores = model.rate(scores)
-    targets = settle(model, state.targets, frame, recovery, boxes, scales, scores)
+    targets = update_targets(model, state.targets, frame, recovery, boxes, scales, scores)
     return dataclasses.replace(state, targets=targets), scores
 
 
@@ -83,11 +82,11 @@ def search_crops(
     Rows beyond the N targets' are black.
     """
     c = model.config
-    factors = c.search_factor * recovery.widening(targets)
+    factors = c.search_factor * recovery.search_scale(targets)
     return _crops(frame, targets.bboxes, factors, c.search_size)
 
 
-def settle(
+def update_targets(
     model: Model,
     targets: Targets,
     frame: Frame,
@@ -108,9 +107,9 @@ def settle(
         scores: of the boxes.
     """
     boxes = boxes.astype(np.float64)
-    bboxes = map_back(boxes, targets.bboxes, scales, model.config.search_size)
+    bboxes = crop_to_frame(boxes, targets.bboxes, scales, model.config.search_size)
     bboxes = clip_to_frame(bboxes, frame.shape[0], frame.shape[1])
-    return recovery.judge(targets, bboxes, scores)
+    return recovery.update(targets, bboxes, scores)
 
 
 def select(states: Sequence[TrackerState], rows: Sequence[int]) -> TrackerState:
@@ -225,7 +224,7 @@ class Tracker:
         """Finds the targets in the next frame.
 
         Returns:
-            The box (xywh, float64) and its score, a number (see `Model.rate`); of N targets,
+            The box (xywh, float64) and its score, a number (see `Prediction`); of N targets,
             [N, 4] and [N], in the order of `ids`.
 
         Raises:

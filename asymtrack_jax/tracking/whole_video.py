@@ -20,7 +20,7 @@ from asymtrack_jax.boxes import clip_to_frame
 from asymtrack_jax.compilation import Jitted
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models.efficientmod import Modulation
-from asymtrack_jax.tracking.crop import map_back
+from asymtrack_jax.tracking.crop import crop_to_frame
 from asymtrack_jax.tracking.device_crop import crop_squares
 from asymtrack_jax.tracking.model import Model
 from asymtrack_jax.tracking.tracker import as_bboxes, check_init_bboxes
@@ -78,7 +78,7 @@ def track_frames(
         with jax.enable_x64(False):
             prediction = model.step(modulation, searches)
         boxes = prediction.boxes.astype(bboxes.dtype)
-        bboxes = clip_to_frame(map_back(boxes, bboxes, scales, c.search_size), H, W)
+        bboxes = clip_to_frame(crop_to_frame(boxes, bboxes, scales, c.search_size), H, W)
         return bboxes, (prediction.boxes, bboxes, prediction.scores)
 
     _, found = jax.lax.scan(step, bboxes, jnp.arange(T, dtype=jnp.int32))
@@ -114,7 +114,6 @@ class VideoTracker:
         if chunk < 1:
             raise InputError(f"chunk must be at least 1 frame; got {chunk}")
         self._chunk = chunk
-        self._rate = model.rate
         self._encode = Jitted(functools.partial(encode_templates, model))
         self._track = Jitted(functools.partial(track_frames, model))
         self._modulation: Modulation | None = None
@@ -153,7 +152,7 @@ class VideoTracker:
         """Finds the target in the next frames.
 
         Returns:
-            Boxes, xywh in pixels, and scores (see `Model.rate`).
+            Boxes, xywh in pixels, and scores (see `Prediction`).
 
         Raises:
             InputError: `init` was not called, or another shape or type.
@@ -183,7 +182,6 @@ class VideoTracker:
         )
         self._check_finite(predicted)
         self._bboxes, self._count = last, self._count + T
-        scores = self._rate(scores)
         return (bboxes[0], scores[0]) if self._single else (bboxes, scores)
 
     def _check_finite(self, predicted: Float32[np.ndarray, "V T 4"]) -> None:

@@ -5,11 +5,10 @@ from asymtrack_jax import Tracker
 from asymtrack_jax.data.synthetic import render_clip
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.tracking import tracker as tracking
-from asymtrack_jax.tracking.calibration import Calibration
 from asymtrack_jax.tracking.recovery import OFF, Recovery, Targets, choose_recovery
 from asymtrack_jax.tracking.slots import BatchedSlots, ThreadedSlots
 
-RULES = Recovery(threshold=0.3, patience=2, regain=0.6, growth=1.5, widest=2.0)
+RULES = Recovery(threshold=0.3, patience=2, recover_threshold=0.6, growth=1.5, max_search_scale=2.0)
 START = np.array([[10.0, 10, 20, 20]])
 
 
@@ -20,46 +19,46 @@ def box(x: float) -> np.ndarray:
 def test_a_target_is_lost_searched_for_and_found():
     targets, seen = Targets.at(START), []
     for x, score in [(11, 0.9), (12, 0.2), (50, 0.2), (60, 0.5), (70, 0.1), (30, 0.6), (31, 0.3)]:
-        targets = RULES.judge(targets, box(x), np.array([score]))
+        targets = RULES.update(targets, box(x), np.array([score]))
         seen.append(
-            (targets.bboxes[0, 0], bool(RULES.lost(targets)[0]), RULES.widening(targets)[0])
+            (targets.bboxes[0, 0], bool(RULES.lost(targets)[0]), RULES.search_scale(targets)[0])
         )
     assert seen == [
         (11, False, 1),
-        (12, False, 1),  # doubted, but followed
-        (11, True, pytest.approx(1.5)),  # lost, where it was last trusted
-        (11, True, pytest.approx(2)),  # trusted before, not now
+        (12, False, 1),  # a low score, but followed
+        (11, True, pytest.approx(1.5)),  # lost: the last confident box
+        (11, True, pytest.approx(2)),  # enough before, not now
         (11, True, pytest.approx(2)),
         (30, False, 1),
         (31, False, 1),
     ]
 
 
-def test_one_sure_frame_ends_all_doubts():
+def test_one_confident_frame_resets_the_count():
     targets = Targets.at(START)
     for score in [0.2, 0.3] * 5:
-        targets = RULES.judge(targets, box(20), np.array([score]))
+        targets = RULES.update(targets, box(20), np.array([score]))
         assert not RULES.lost(targets).any()
 
 
 def test_each_target_is_lost_alone():
     targets = Targets.at(np.concatenate([START, START]))
     for _ in range(3):
-        targets = RULES.judge(targets, np.concatenate([box(5), box(7)]), np.array([0.9, 0.1]))
+        targets = RULES.update(targets, np.concatenate([box(5), box(7)]), np.array([0.9, 0.1]))
     assert RULES.lost(targets).tolist() == [False, True]
     assert targets.bboxes[:, 0].tolist() == [5, 10]
 
 
 def test_a_search_that_lasts_for_ever_stays_as_wide():
     targets = Targets(START, START, np.array([10**9]))
-    assert RULES.widening(targets)[0] == pytest.approx(2)
-    assert Recovery(growth=1.0).widening(targets)[0] == 1
+    assert RULES.search_scale(targets)[0] == pytest.approx(2)
+    assert Recovery(growth=1.0).search_scale(targets)[0] == 1
 
 
 def test_off_believes_everything():
-    targets = OFF.judge(Targets.at(START), box(11), np.zeros(1))
+    targets = OFF.update(Targets.at(START), box(11), np.zeros(1))
     assert targets.bboxes[0, 0] == 11
-    assert OFF.widening(targets).tolist() == [1.0]
+    assert OFF.search_scale(targets).tolist() == [1.0]
     assert not OFF.lost(targets).any()
 
 
@@ -67,12 +66,12 @@ def test_off_believes_everything():
     "settings",
     [
         {"threshold": -0.1},
-        {"threshold": 0.9, "regain": 0.5},
-        {"regain": 1.1},
+        {"threshold": 0.9, "recover_threshold": 0.5},
+        {"recover_threshold": 1.1},
         {"threshold": float("nan")},
         {"patience": 0},
         {"growth": 0.9},
-        {"widest": 0.5},
+        {"max_search_scale": 0.5},
     ],
 )
 def test_rules_that_make_no_sense_are_refused(settings):
@@ -91,9 +90,15 @@ NEVER, SOON = (Recovery(threshold, 2, 1.0, 1.5, 3.0) for threshold in (1e-9, 0.5
 
 
 @pytest.fixture
-def doubtful(model, monkeypatch):
+def unsure(model, monkeypatch):
     """A model whose scores are next to nothing."""
-    monkeypatch.setattr(model, "calibration", Calibration(1.0, -20.0))
+    step = model.step
+
+    def low(modulation, search):
+        prediction = step(modulation, search)
+        return prediction.replace(scores=1e-9 * prediction.scores)
+
+    monkeypatch.setattr(model, "step", low)
     return model
 
 
@@ -105,7 +110,7 @@ def follow(tracker) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(boxes), np.array(lost)
 
 
-def test_the_tracker_freezes_the_box_and_widens_the_search(doubtful, monkeypatch):
+def test_the_tracker_freezes_the_box_and_widens_the_search(unsure, monkeypatch):
     factors, crop_square = [], tracking.crop_square
 
     def spy(frame, bbox, factor, size):
@@ -113,7 +118,7 @@ def test_the_tracker_freezes_the_box_and_widens_the_search(doubtful, monkeypatch
         return crop_square(frame, bbox, factor, size)
 
     monkeypatch.setattr(tracking, "crop_square", spy)
-    boxes, lost = follow(Tracker(doubtful, SOON))
+    boxes, lost = follow(Tracker(unsure, SOON))
     assert lost.tolist() == [False] + [True] * 7
     np.testing.assert_array_equal(boxes[1:], np.tile(CLIP.boxes[0], (7, 1)))
     expected = 4 * np.minimum(1.5 ** np.array([0, 0, 1, 2, 3, 4, 5, 6]), 3)
@@ -127,9 +132,9 @@ def test_a_target_that_is_never_lost_is_followed_bit_for_bit_as_without(model):
 
 
 @pytest.mark.parametrize("kind", [BatchedSlots, ThreadedSlots])
-def test_slots_recover_as_a_tracker_does(doubtful, kind):
-    expected, _ = follow(Tracker(doubtful, SOON))
-    slots = kind(doubtful, 2, SOON)
+def test_slots_recover_as_a_tracker_does(unsure, kind):
+    expected, _ = follow(Tracker(unsure, SOON))
+    slots = kind(unsure, 2, SOON)
     for slot in range(2):
         slots.start(slot, CLIP[0], CLIP.boxes[0])
     for index in range(1, len(CLIP)):
@@ -140,17 +145,3 @@ def test_slots_recover_as_a_tracker_does(doubtful, kind):
 def test_lost_needs_a_target(model):
     with pytest.raises(InputError, match="call init"):
         _ = Tracker(model).lost
-
-
-@pytest.mark.parametrize("kind", [BatchedSlots, ThreadedSlots])
-def test_scores_are_calibrated_everywhere(model, monkeypatch, kind):
-    scores = []
-    for calibration in (None, Calibration(0.5, -1.0)):
-        monkeypatch.setattr(model, "calibration", calibration)
-        tracker, slots = Tracker(model), kind(model, 1)
-        tracker.init(CLIP[0], CLIP.boxes[0])
-        slots.start(0, CLIP[0], CLIP.boxes[0])
-        _, score = tracker.update(CLIP[1])
-        assert slots.advance({0: CLIP[1]})[0][1] == score
-        scores.append(score)
-    assert scores[1] == pytest.approx(float(Calibration(0.5, -1.0)(scores[0])), rel=1e-6)

@@ -7,7 +7,7 @@ import pytest
 from asymtrack_jax import Tracker
 from asymtrack_jax.data.synthetic import render_clip
 from asymtrack_jax.errors import InputError
-from asymtrack_jax.tracking.slots import BatchedSlots, ThreadedSlots, make_slots
+from asymtrack_jax.tracking.slots import BatchedSlots, ThreadedSlots, make_batch_tracker
 
 KINDS = pytest.mark.parametrize("kind", [BatchedSlots, ThreadedSlots])
 CLIPS = [render_clip(8, (90 + 8 * seed, 120), seed) for seed in range(4)]
@@ -97,6 +97,6 @@ def test_bad_frames_are_refused(model, kind):
 def test_a_cpu_takes_threads_and_an_accelerator_batches(model, monkeypatch):
     for backend, kind in (("cpu", ThreadedSlots), ("gpu", BatchedSlots), ("tpu", BatchedSlots)):
         monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
-        slots = make_slots(model, 2)
+        slots = make_batch_tracker(model, 2)
         assert isinstance(slots, kind)
         assert slots.count == 2

@@ -37,9 +37,6 @@ class FakeModel:
         boxes = [0.3 + 0.4 * modulation, 0.3 + 0.4 * seen, 0.25 + 0 * seen, 0.2 + 0 * seen]
         return SimpleNamespace(boxes=np.stack(boxes, -1), scores=modulation * seen)
 
-    def rate(self, scores: np.ndarray) -> np.ndarray:
-        return scores
-
 
 MODEL: Any = FakeModel()
 

@@ -13,7 +13,6 @@ from asymtrack_jax.config import VARIANTS
 from asymtrack_jax.data.synthetic import render_clip
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models.head import Prediction
-from asymtrack_jax.tracking.calibration import Calibration
 from asymtrack_jax.tracking.model import Model
 from asymtrack_jax.tracking.whole_video import VideoTracker
 
@@ -24,7 +23,7 @@ class Stub(Model):
     """A network that is quickly compiled: its boxes vary with what it sees; white breaks it."""
 
     def __init__(self):
-        self.config, self.calibration = VARIANTS["testing"], Calibration(0.5, -0.2)
+        self.config = VARIANTS["testing"]
 
     def init_template(self, template: Any) -> Any:
         return jnp.mean(template, (1, 2, 3), dtype=jnp.float32) / 255

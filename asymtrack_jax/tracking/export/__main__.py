@@ -10,6 +10,7 @@ import jax
 from asymtrack_jax.errors import InputError, run_main
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.fuse import fuse
+from asymtrack_jax.tracking.calibration import of_checkpoint
 from asymtrack_jax.tracking.model import Model
 from asymtrack_jax.weights import TINY
 
@@ -38,17 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"pip install 'asymtrack-jax[{args.format}]'"
         )
     loaded = checkpoint.read(args.checkpoint)
-    variables = fuse(loaded.variables)
+    variables, calibration = fuse(loaded.variables), of_checkpoint(loaded.metadata)
     if args.format == "onnx":
         from asymtrack_jax.tracking.export.onnx import export_onnx
 
-        written = export_onnx(loaded.config, variables, args.output)
+        written = export_onnx(loaded.config, variables, args.output, calibration)
     else:
         from asymtrack_jax.tracking.export.stablehlo import export_stablehlo
 
         # Otherwise the programs name the files, on this machine, that they were traced from.
         jax.config.update("jax_traceback_in_locations_limit", 0)
-        written = export_stablehlo(Model(loaded.config, variables, native=False), args.output)
+        model = Model(loaded.config, variables, native=False, calibration=calibration)
+        written = export_stablehlo(model, args.output)
     for path in written:
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 

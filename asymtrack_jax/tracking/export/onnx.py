@@ -20,6 +20,7 @@ from onnx import helper, numpy_helper
 from asymtrack_jax.config import ModelConfig
 from asymtrack_jax.images import IMAGENET_MEAN, IMAGENET_STD
 from asymtrack_jax.models.modulation import KERNEL_WIDTH
+from asymtrack_jax.tracking.calibration import LEAST_SCORE, Calibration
 from asymtrack_jax.tracking.export.files import write
 
 OPSET = 20  # the first with Gelu
@@ -29,7 +30,10 @@ Params = Mapping[str, Any]
 
 
 def export_onnx(
-    config: ModelConfig, variables: Params, directory: str | os.PathLike[str]
+    config: ModelConfig,
+    variables: Params,
+    directory: str | os.PathLike[str],
+    calibration: Calibration | None = None,
 ) -> list[Path]:
     """Writes `init_template.onnx`, `step.onnx` and `tracker.json`.
 
@@ -37,12 +41,16 @@ def export_onnx(
         config: sizes of the network.
         variables: of the fused form (`models.fuse`).
         directory: made if it is not there; files of these names are replaced.
+        calibration: of the scores, if there is one.
 
     Returns:
         The files' paths.
     """
     params = variables["params"]
-    graphs = {"init_template": _init_template(config, params), "step": _step(config, params)}
+    graphs = {
+        "init_template": _init_template(config, params),
+        "step": _step(config, params, calibration),
+    }
     programs = {}
     for name, graph in graphs.items():
         model = graph.build(name)
@@ -125,7 +133,7 @@ def _init_template(config: ModelConfig, params: Params) -> Graph:
     return g
 
 
-def _step(config: ModelConfig, params: Params) -> Graph:
+def _step(config: ModelConfig, params: Params, calibration: Calibration | None) -> Graph:
     c, g, backbone = config, Graph(), params["backbone"]
     kernels = {}
     for stage, count in zip((2, 3), c.num_kernels, strict=True):
@@ -149,7 +157,8 @@ def _step(config: ModelConfig, params: Params) -> Graph:
         x = _downsample(g, x, part["downsample"])
     x = _images(g, dataclasses.replace(x, value=_linear(g, x.value, params["neck"])))
     towers = [_tower(g, x, params["head"][name]) for name in ("top_left", "bottom_right")]
-    _decode(g, towers, c.grid_size)
+    scores = _decode(g, towers, c.grid_size)
+    g.output("scores", _calibrate(g, scores, calibration) if calibration else scores, ())
     return g
 
 
@@ -266,7 +275,8 @@ def _tower(g: Graph, images: str, p: Params) -> str:
     return _conv(g, images, p["score"]["kernel"], p["score"]["bias"])
 
 
-def _decode(g: Graph, towers: Sequence[str], side: int) -> None:
+def _decode(g: Graph, towers: Sequence[str], side: int) -> str:
+    """Makes the boxes an output and returns the network's own scores."""
     maps = g.op("Reshape", g.op("Concat", *towers, axis=1), [-1, 2, side**2])
     probabilities = g.op("Softmax", maps, axis=-1)
     y, x = np.divmod(np.arange(side**2), side)
@@ -277,7 +287,15 @@ def _decode(g: Graph, towers: Sequence[str], side: int) -> None:
     windows = ((down == 0) | (down == 1)) & ((right == 0) | (right == 1))  # of two by two cells
     sums = g.op("MatMul", probabilities, windows.T.astype(np.float32))
     largest = g.op("ReduceMax", sums, [2], keepdims=0)
-    g.output("scores", g.op("Sqrt", g.op("ReduceProd", largest, [1], keepdims=0)), ())
+    return g.op("Sqrt", g.op("ReduceProd", largest, [1], keepdims=0))
+
+
+def _calibrate(g: Graph, scores: str, calibration: Calibration) -> str:
+    """`Calibration.__call__`."""
+    clipped = g.op("Clip", scores, LEAST_SCORE, 1 - LEAST_SCORE)
+    logits = g.op("Log", g.op("Div", clipped, g.op("Sub", 1.0, clipped)))
+    scaled = g.op("Mul", logits, calibration.slope)
+    return g.op("Sigmoid", g.op("Add", scaled, calibration.offset))
 
 
 def _conv(
