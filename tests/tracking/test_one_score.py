@@ -3,7 +3,7 @@
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -101,9 +101,10 @@ def test_stablehlo(tmp_path, model, expected):
         export.deserialize(bytearray((tmp_path / "e" / f"{name}.jax_export").read_bytes()))
         for name in ("init_template", "step")
     )
+    call: Any = step.call
     exported: Any = SimpleNamespace(
         config=model.config,
-        init_template=lambda template: from_dict(init_template.call(template)),
-        step=lambda modulation, search: SimpleNamespace(**step.call(to_dict(modulation), search)),
+        init_template=lambda template: from_dict(cast(Any, init_template.call(template))),
+        step=lambda modulation, search: SimpleNamespace(**call(to_dict(modulation), search)),
     )
     assert_same(by_tracker(Tracker(exported)), expected)
