@@ -80,6 +80,11 @@ def model_config(variant: str) -> ModelConfig:
     return VARIANTS[variant]
 
 
+# The largest number in a published variant is 384, the side of base's search crop. A file may not
+# ask for a network of any size: making one costs time and memory before its weights are looked at.
+_MAX_SETTING = 1024
+
+
 def model_config_from_dict(values: Mapping[str, Any]) -> ModelConfig:
     """Reads back `dataclasses.asdict(ModelConfig)` after JSON; `InputError` names what is off."""
     if not isinstance(values, Mapping):
@@ -96,15 +101,18 @@ def model_config_from_dict(values: Mapping[str, Any]) -> ModelConfig:
             ok = (
                 isinstance(value, list | tuple)
                 and len(value) == len(default)
-                and all(type(item) is int and item > 0 for item in value)
+                and all(type(item) is int and 0 < item <= _MAX_SETTING for item in value)
             )
             value = tuple(value) if ok else value
         elif isinstance(default, float):
-            ok = type(value) in (int, float) and value > 0
+            ok = type(value) in (int, float) and 0 < value <= _MAX_SETTING
         else:
-            ok = type(value) is int and value > 0
+            ok = type(value) is int and 0 < value <= _MAX_SETTING
         if not ok:
-            raise InputError(f"model setting {name} should look like {default}, got {value!r}")
+            raise InputError(
+                f"model setting {name} should look like {default}, with no number above "
+                f"{_MAX_SETTING}, got {value!r}"
+            )
         restored[name] = value
     return ModelConfig(**restored)
 

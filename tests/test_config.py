@@ -31,6 +31,11 @@ def test_survives_json(variant):
         ({"search_factor": 0}, "search_factor"),
         ({"depths": [2, 2]}, "depths"),
         ({"depths": [2, 2, 0]}, "depths"),
+        ({"depths": [1_000_000, 2, 1]}, "depths .* no number above 1024"),
+        ({"search_size": 2**20}, "search_size"),
+        ({"search_factor": float("inf")}, "search_factor"),
+        ({"template_factor": float("nan")}, "template_factor"),
+        ({"template_factor": 10**400}, "template_factor"),
         ({"dephts": [2, 2, 1]}, "dephts"),
     ],
 )

@@ -47,5 +47,5 @@ def test_messages_are_bounded_and_keep_both_ends():
 def test_messages_cannot_steer_a_terminal(error):
     with pytest.raises(SystemExit) as exited:
         run_main(fail_with(error("höhe\x1b[2J\r\x07\u202e\udc80\nnext")))
-    message = exited.value.code
+    message = str(exited.value.code)
     assert message.startswith("error: höhe\\x1b[2J\\r\\x07\\u202e\\udc80\nnext")

@@ -1,15 +1,16 @@
-"""A network on disk: one safetensors file that holds its variables, its sizes and its story.
+"""A network on disk: one safetensors file that holds its variables, its sizes and its metadata.
 
 `DIR/model.safetensors` holds the training form's variables under their paths, such as
-`params/neck/kernel`, and in its header's metadata the entries `model` (a `ModelConfig`) and
-`about` (who made it and how), both JSON.
+`params/neck/kernel`. Its header has three entries: `model` (a `ModelConfig`) and `about` (who made
+it and how), both JSON, and `sha256`, a digest of these two and of the variables. Equal contents
+are equal bytes.
 """
 
 import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from asymtrack_jax.files import write_atomically
 from asymtrack_jax.models.shapes import Shape, variable_shapes
 
 FILE_NAME = "model.safetensors"
+_DTYPES = ("F64", "F32", "F16", "BF16")
+_MAX_HEADER = 2**20  # bytes; a header of the published sizes takes 20 kB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Checkpoint:
     Attributes:
         config: sizes of the network.
         variables: the training form's `params` and `batch_stats`, float32 numpy arrays.
-        metadata: who made it and how.
+        metadata: who made it and how, as JSON has it.
     """
 
     config: ModelConfig
@@ -59,18 +62,35 @@ def save(
         overwrite: replace the checkpoint in a directory that exists.
 
     Raises:
-        InputError: the directory exists and `overwrite` is not set.
+        InputError: the directory exists and `overwrite` is not set, or it is a file.
     """
     directory = Path(directory)
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory} is a file; a checkpoint is a directory: choose another")
     if directory.exists() and not overwrite:
         raise InputError(f"{directory} exists; choose another directory, or overwrite it by name")
-    header = {"model": json.dumps(dataclasses.asdict(config)), "about": json.dumps(dict(metadata))}
-    arrays = {name: np.asarray(value) for name, value in _flatten(variables).items()}
-    content = safetensors.numpy.save(arrays, header)
+    described = {"model": dataclasses.asdict(config), "about": dict(metadata)}
+    header = {name: json.dumps(entry, sort_keys=True) for name, entry in described.items()}
+    arrays = {name: np.asarray(value, order="C") for name, value in _flatten(variables).items()}
+    header["sha256"] = _digest(header, arrays)
+    content = serialise(arrays, header)
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / FILE_NAME
     write_atomically(path, content)
     return path
+
+
+def serialise(arrays: Mapping[str, np.ndarray], header: Mapping[str, str]) -> bytes:
+    """A safetensors file of arrays and header entries; equal ones give equal bytes.
+
+    `safetensors.numpy.save` alone orders the entries differently from run to run.
+    """
+    content = safetensors.numpy.save(dict(arrays))
+    start = 8 + int.from_bytes(content[:8], "little")
+    described = {"__metadata__": dict(sorted(header.items())), **json.loads(content[8:start])}
+    encoded = json.dumps(described, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)  # keeps the numbers aligned
+    return len(encoded).to_bytes(8, "little") + encoded + content[start:]
 
 
 def read(directory: str | os.PathLike[str]) -> Checkpoint:
@@ -78,7 +98,7 @@ def read(directory: str | os.PathLike[str]) -> Checkpoint:
 
     Raises:
         InputError: there is no checkpoint, or it is damaged, of another format, of another
-            network, or holds values that are not finite.
+            network, or holds values that are not finite in float32.
     """
     path = Path(directory) / FILE_NAME
     if not path.is_file():
@@ -86,22 +106,33 @@ def read(directory: str | os.PathLike[str]) -> Checkpoint:
             f"no checkpoint at {directory}: expected {path}. "
             "`python -m convert_weights` makes one of a published PyTorch checkpoint"
         )
+    with path.open("rb") as file:
+        if int.from_bytes(file.read(8), "little") > _MAX_HEADER:
+            raise InputError(
+                f"{path} is not a checkpoint of this project: its header takes more than "
+                f"{_MAX_HEADER // 2**20} MiB"
+            )
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        config = model_config_from_dict(json.loads(header["model"]))
-        metadata = json.loads(header["about"])
-        if not isinstance(metadata, dict):
-            raise ValueError(f"its story should be a table of names and values, got {metadata!r}")
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+            config = model_config_from_dict(json.loads(header["model"]))
+            metadata = json.loads(header["about"])
+            if not isinstance(metadata, dict):
+                raise ValueError(f"its metadata should be names and values, got {metadata!r}")
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            problems = list(_problems(slices, variable_shapes(config)))
+            arrays = {} if problems else {name: file.get_tensor(name) for name in slices}
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a checkpoint of this project: {error}") from error
-    if problems := list(_problems(arrays, variable_shapes(config))):
+    if problems:
         raise InputError(f"{path} does not fit the network it describes:\n" + "\n".join(problems))
-    variables = flax.traverse_util.unflatten_dict(
-        {name: array.astype(np.float32) for name, array in arrays.items()}, sep="/"
-    )
-    return Checkpoint(config, variables, metadata)
+    if header.get("sha256") not in (None, _digest(header, arrays)):  # older files have none
+        raise InputError(f"{path} is damaged: its sha256 is another; make it or copy it again")
+    with np.errstate(over="ignore"):  # what is beyond float32 is reported
+        singles = {name: array.astype(np.float32) for name, array in arrays.items()}
+    if broken := sorted(name for name, array in singles.items() if not np.isfinite(array).all()):
+        raise InputError(f"{path} has values that are not finite, in {', '.join(broken)}")
+    return Checkpoint(config, flax.traverse_util.unflatten_dict(singles, sep="/"), metadata)
 
 
 def sha256(directory: str | os.PathLike[str]) -> str:
@@ -114,16 +145,24 @@ def _flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
     return flax.traverse_util.flatten_dict(variables, sep="/")
 
 
-def _problems(arrays: Mapping[str, np.ndarray], expected: Mapping[str, Shape]):
-    for name in sorted(expected.keys() - arrays.keys()):
+def _digest(header: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of all that a file says but for the digest itself."""
+    digest = hashlib.sha256(f"{header['model']}\n{header['about']}\n".encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.name} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _problems(slices: Mapping[str, Any], expected: Mapping[str, Shape]) -> Iterator[str]:
+    """What keeps tensors, of which none has been read yet, from being the network's."""
+    for name in sorted(expected.keys() - slices.keys()):
         yield f"  missing: {name}"
-    for name in sorted(arrays.keys() - expected.keys()):
+    for name in sorted(slices.keys() - expected.keys()):
         yield f"  unknown: {name}"
-    for name in sorted(arrays.keys() & expected.keys()):
-        array, shape = arrays[name], expected[name]
-        if array.shape != shape:
-            yield f"  shape of {name}: {array.shape}, expected {shape}"
-        elif not np.issubdtype(array.dtype, np.floating):
-            yield f"  type of {name}: {array.dtype}, expected a floating point number"
-        elif not np.isfinite(array).all():
-            yield f"  values of {name}: not all finite"
+    for name in sorted(slices.keys() & expected.keys()):
+        shape, dtype = tuple(slices[name].get_shape()), slices[name].get_dtype()
+        if shape != expected[name]:
+            yield f"  shape of {name}: {shape}, expected {expected[name]}"
+        elif dtype not in _DTYPES:
+            yield f"  type of {name}: {dtype}, expected one of {', '.join(_DTYPES)}"

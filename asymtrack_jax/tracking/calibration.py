@@ -54,7 +54,7 @@ def of_checkpoint(metadata: Mapping[str, Any]) -> Calibration | None:
     try:
         found = Calibration(**metadata[KEY])
         sound = found.slope > 0 and math.isfinite(found.slope) and math.isfinite(found.offset)
-    except TypeError:
+    except (TypeError, OverflowError):
         sound = False
     if not sound:
         raise InputError(

@@ -42,6 +42,7 @@ def test_a_checkpoint_may_hold_one(tmp_path, variables):
         {"slope": -1.0, "offset": 0.0},
         {"slope": float("nan"), "offset": 0.0},
         {"slope": 1.0, "offset": float("inf")},
+        {"slope": 10**400, "offset": 0.0},
         {"slope": 1.0, "offset": 0.0, "bias": 0.0},
     ],
 )
