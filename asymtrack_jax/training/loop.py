@@ -5,7 +5,6 @@ n, so a run that stopped after step n and goes on with the batch after it is the
 """
 
 import contextlib
-import dataclasses
 import functools
 import io
 import json
@@ -71,7 +70,15 @@ def train_and_evaluate(config: Config, workdir: Path) -> int:
     train_step = devices.jit_train_step(train_step, mesh)
     eval_step = devices.jit_eval_step(make_eval_step(config.model, train), mesh)
 
-    unvaried = dataclasses.replace(config.data.augmentation, brightness=0.0, crop_flip=0.0)
+    jitter = config.data.augmentation
+    unvaried = Augmentation(
+        jitter.centre_jitter,
+        jitter.scale_jitter,
+        jitter.joint_grey,
+        jitter.joint_flip,
+        brightness=0.0,
+        crop_flip=0.0,
+    )
 
     def validate(step: int) -> dict[str, float]:
         num_batches = max(1, run.validation_pairs // train.batch_size)
