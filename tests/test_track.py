@@ -114,11 +114,15 @@ def test_errors_come_before_any_file(tmp_path, clip, weights):
     out = str(tmp_path / "out.mp4")
     for arguments, message in [
         (["missing.mp4"], "missing.mp4: no such"),
-        ([path, "--init-bbox", bbox, "--output", "out.mkv"], r"\.mp4, \.avi, \.gif"),
+        ([path, "--init-bbox", bbox, "--output", "out.webm"], r"\.mp4, \.mkv, \.avi, \.gif"),
         ([path, "--init-bbox", bbox, "--output", out, "--checkpoint", "none"], "no checkpoint"),
         ([path, "--init-bbox", "1,2", "--output", out, "--checkpoint", weights], "four numbers"),
         ([path, "--init-bbox", "900,2,9,9", "--output", out, "--checkpoint", weights], "outside"),
         ([path, "--init-bbox", "nan,2,9,9", "--output", out, "--checkpoint", weights], "finite"),
+        ([path, "--init-bbox", "1,1,1e-200,1e-200", "--output", out], "at least 0.1 pixels"),
+        ([path, "--init-bbox", bbox, "--output", out, "--boxes", "b.xml"], "must end in one of"),
+        ([path, "--init-bbox", bbox, "--output", ""], "must end in one of"),
+        (["--seed", "-1", "--output", out], "at least 0"),
     ]:
         with pytest.raises(InputError, match=message):
             track.main(arguments)

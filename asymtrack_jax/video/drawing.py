@@ -1,58 +1,73 @@
-"""What a person sees: annotated frames, and windows where there is a display."""
-
-import subprocess
-import sys
+"""Drawing on frames: boxes, and annotated frames of a tracked video."""
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
-from asymtrack_jax.errors import InputError
+from asymtrack_jax.boxes import xywh_to_xyxy
 
 Frame = UInt8[np.ndarray, "H W 3"]
+Colour = tuple[int, int, int]  # RGB
 
-_COLOURS = [(255, 210, 0), (0, 200, 255), (255, 90, 200), (90, 230, 90), (255, 130, 40)]  # RGB
-_GREY = (190, 190, 190)
-_WINDOW = "AsymTrack"
+TRUE_COLOUR: Colour = (80, 230, 80)
+_COLOURS = [(255, 210, 0), (0, 200, 255), (255, 90, 200), (255, 130, 40), (170, 140, 255)]
+_WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
+_FAR = 1 << 20  # pixels; OpenCV draws slowly, or not at all, to corners much further away
 
 
 def annotate(
     frame: Frame,
+    targets: Int[np.ndarray, " N"],
     bboxes: Float[np.ndarray, "N 4"],
     scores: Float[np.ndarray, " N"],
     lost: Bool[np.ndarray, " N"],
     status: str,
+    truth: Float[np.ndarray, "4"] | None = None,
 ) -> Frame:
     """A copy of the frame with the boxes on it; lines and letters grow with the frame.
 
     Args:
         frame: uint8 RGB.
+        targets: ids, which the colours go by; written at each box unless it is the only one, 0.
         bboxes: xywh, pixels.
-        scores: written at each box, after the target's number if there are several.
-        lost: which boxes are grey and dashed, with `lost` for the score.
+        scores: written at each box.
+        lost: which boxes are dashed, with `lost` before the score.
         status: written in the bottom left corner.
+        truth: the true box of the only target, if it is known; NaN where it is absent.
     """
     frame = frame.copy()
     line = max(2, round(min(frame.shape[:2]) / 270))
-    for index, (bbox, score, gone) in enumerate(zip(bboxes, scores, lost, strict=True)):
-        colour = _GREY if gone else _COLOURS[index % len(_COLOURS)]
-        x1, y1, x2, y2 = np.rint([*bbox[:2], *(bbox[:2] + bbox[2:])]).astype(int).tolist()
-        rectangle = _dashed if gone else cv2.rectangle
-        for thickness, shade in ((line + 2, (0, 0, 0)), (line, colour)):
-            rectangle(frame, (x1, y1), (x2 - 1, y2 - 1), shade, thickness)
-        number = f"{index + 1}: " if len(bboxes) > 1 else ""
-        said = "lost" if gone else f"{score:.2f}"
-        _write(frame, f"{number}{said}", x1, y1 - line, colour)
-    _write(frame, status, 0, frame.shape[0], (255, 255, 255))
+    if truth is not None and np.isfinite(truth).all():
+        draw_box(frame, truth, TRUE_COLOUR, max(1, line // 2))
+    rows = zip(targets.tolist(), bboxes, scores, lost.tolist(), strict=True)
+    for target, bbox, score, gone in rows:
+        colour = _COLOURS[target % len(_COLOURS)]
+        draw_box(frame, bbox, colour, line, dashed=gone)
+        x, y = np.rint(bbox[:2].clip(-_FAR, _FAR)).astype(int).tolist()
+        number = f"{target}: " if targets.tolist() != [0] else ""
+        write(frame, f"{number}{'lost ' * gone}{score:.2f}", x, y - line, colour)
+    write(frame, status, 0, frame.shape[0], _WHITE)
     return frame
 
 
-def _dashed(
-    frame: Frame,
-    low: tuple[int, int],
-    high: tuple[int, int],
-    colour: tuple[int, int, int],
+def draw_box(
+    image: Frame,
+    bbox: Float[np.ndarray, "4"],
+    colour: Colour,
     thickness: int,
+    *,
+    dashed: bool = False,
+) -> None:
+    """Draws a box, xywh in pixels, as far as it lies inside the image; dark around the line."""
+    corners = xywh_to_xyxy(np.asarray(bbox, np.float64)).clip(-_FAR, _FAR)
+    x1, y1, x2, y2 = np.rint(corners).astype(int).tolist()
+    rectangle = _dashed if dashed else cv2.rectangle
+    for width, shade in ((thickness + 2, _BLACK), (thickness, colour)):
+        rectangle(image, (x1, y1), (x2 - 1, y2 - 1), shade, width)
+
+
+def _dashed(
+    image: Frame, low: tuple[int, int], high: tuple[int, int], colour: Colour, thickness: int
 ) -> None:
     """`cv2.rectangle` in dashes: of nine parts of each side every other one, corners included."""
     x, y = (
@@ -60,13 +75,13 @@ def _dashed(
     )
     for i in range(0, 9, 2):
         for side in (low[1], high[1]):
-            cv2.line(frame, (x[i], side), (x[i + 1], side), colour, thickness)
+            cv2.line(image, (x[i], side), (x[i + 1], side), colour, thickness)
         for side in (low[0], high[0]):
-            cv2.line(frame, (side, y[i]), (side, y[i + 1]), colour, thickness)
+            cv2.line(image, (side, y[i]), (side, y[i + 1]), colour, thickness)
 
 
-def _write(frame: Frame, text: str, x: int, bottom: int, colour: tuple[int, int, int]) -> None:
-    """Writes a line on black above `bottom`, moved and shrunk to fit."""
+def write(frame: Frame, text: str, x: int, bottom: int, colour: Colour) -> None:
+    """Writes a line on black above `bottom`, moved and shrunk to fit the frame."""
     height, width = frame.shape[:2]
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, max(0.4, min(height, width) / 800)
     text_width = cv2.getTextSize(text, font, scale, 1)[0][0]
@@ -77,40 +92,6 @@ def _write(frame: Frame, text: str, x: int, bottom: int, colour: tuple[int, int,
     box_width, box_height = text_width + 2 * pad, text_height + baseline + 2 * pad
     x = max(0, min(x, width - box_width))
     y = max(0, min(bottom, height) - box_height)
-    cv2.rectangle(frame, (x, y), (x + box_width, y + box_height), (0, 0, 0), cv2.FILLED)
+    cv2.rectangle(frame, (x, y), (x + box_width, y + box_height), _BLACK, cv2.FILLED)
     origin = (x + pad, y + pad + text_height)
     cv2.putText(frame, text, origin, font, scale, colour, thickness, cv2.LINE_AA)
-
-
-def require_window(instead: str) -> None:
-    """Raises `InputError` if no window can be opened here; `instead` says what else to do.
-
-    A child process tries, because without a display OpenCV does not raise: it ends the process.
-    """
-    attempt = [sys.executable, "-c", "import cv2; cv2.namedWindow('w'); cv2.destroyAllWindows()"]
-    try:
-        subprocess.run(attempt, check=True, capture_output=True, timeout=30)
-    except subprocess.SubprocessError as error:
-        raise InputError(
-            f"no window can be opened here (no display, or OpenCV is headless): {instead}"
-        ) from error
-
-
-def select_bbox(frame: Frame) -> Float[np.ndarray, "4"]:
-    """Lets the person draw a box (xywh, pixels) on a frame.
-
-    Raises:
-        InputError: no window can be opened, or no box was drawn.
-    """
-    require_window("pass --init-bbox x,y,w,h")
-    bbox = cv2.selectROI(_WINDOW, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    cv2.destroyWindow(_WINDOW)
-    if not all(bbox[2:]):
-        raise InputError("no box was drawn: drag one and press Enter, or pass --init-bbox x,y,w,h")
-    return np.array(bbox, np.float64)
-
-
-def show(frame: Frame) -> bool:
-    """Shows a frame in a window; False once the person has pressed q or Escape there."""
-    cv2.imshow(_WINDOW, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    return cv2.waitKey(1) & 0xFF not in (ord("q"), 27)

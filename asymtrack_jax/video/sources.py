@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from asymtrack_jax.data.readers.text import read_boxes
 from asymtrack_jax.data.sequences import IMAGE_SUFFIXES, image_files, read_frame
 from asymtrack_jax.data.synthetic import render_clip
 from asymtrack_jax.errors import InputError
@@ -30,7 +31,7 @@ class FrameSource:
         fps: frames per second.
         num_frames: how many there are; None if that is not known, as for a camera.
         path: the video file; None if the source is none.
-        truth: the only target's true boxes, xywh in pixels, where they are known.
+        truth: a target's true boxes, xywh in pixels; NaN where they are not known.
     """
 
     first_frame: Frame
@@ -42,23 +43,34 @@ class FrameSource:
 
 
 def open_source(name: str | None, seed: int = 0) -> FrameSource:
-    """Opens a video file, a folder of images, a camera (by index: 0, 1, ...) or a rendered clip.
-
-    Images are taken in the order of their names, where numbers count by value: 2 before 10.
+    """Opens whatever frames come from.
 
     Args:
-        name: None for the clip.
-        seed: of the clip.
+        name: a video file; a folder of images; a folder with images in `img/` and boxes in
+            `groundtruth.txt`; a camera's index (0, 1, ...); a URL (such as rtsp:// or http://) or
+            a GStreamer pipeline (with an appsink) as OpenCV takes them; None for a rendered clip.
+            Images are taken in the order of their names, numbers by value: 2 before 10.
+        seed: of the clip, at least 0.
 
     Raises:
         InputError: there is no such thing, it is of another kind, or it holds no readable frame.
     """
     if name is None:
+        if seed < 0:
+            raise InputError(f"the clip's seed must be at least 0; got {seed}")
         clip = render_clip(120, (360, 480), seed)
         return FrameSource(clip[0], iter(clip), num_frames=len(clip), truth=clip.boxes)
+    if re.match(r"[a-z][a-z0-9+.-]*://", name):
+        problem = f"{name}: OpenCV cannot open this URL, or gets no frame from it"
+        return _open_capture(cv2.VideoCapture(name), problem, None)
+    if " ! " in name:
+        problem = f"{name}: OpenCV cannot run this pipeline"
+        if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
+            problem += "; it was built without GStreamer"
+        return _open_capture(cv2.VideoCapture(name, cv2.CAP_GSTREAMER), problem, None)
     path = Path(name)
     if path.is_dir():
-        return _open_folder(path)
+        return _open_sequence(path) if (path / "img").is_dir() else _open_folder(path)
     if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
         raise InputError(f"{path} is one image: pass its folder, or a video")
     if path.is_file():
@@ -66,7 +78,25 @@ def open_source(name: str | None, seed: int = 0) -> FrameSource:
         return _open_capture(cv2.VideoCapture(str(path)), problem, path)
     if re.fullmatch(r"\d{1,2}", name):
         return _open_capture(cv2.VideoCapture(int(name)), f"camera {name} gives no picture", None)
-    raise InputError(f"{name}: no such video file, folder of images or camera index")
+    raise InputError(
+        f"{name}: no such video file, folder of images, camera index, URL or GStreamer pipeline"
+    )
+
+
+def _open_sequence(folder: Path) -> FrameSource:
+    """A sequence as data sets have it; `groundtruth.txt` may be missing, or give the first box."""
+    source, annotation = _open_folder(folder / "img"), folder / "groundtruth.txt"
+    if not annotation.is_file():
+        return source
+    boxes, count = read_boxes(annotation), source.num_frames or 0
+    if len(boxes) not in (1, count):
+        raise InputError(
+            f"{annotation} has {len(boxes)} boxes for {count} images: expected one for each, or "
+            "the first"
+        )
+    truth = np.full((count, 4), np.nan)
+    truth[: len(boxes)] = boxes
+    return dataclasses.replace(source, truth=truth)
 
 
 def _open_folder(folder: Path) -> FrameSource:
@@ -94,8 +124,11 @@ def _open_capture(capture: cv2.VideoCapture, problem: str, path: Path | None) ->
 
 
 def _read_capture(capture: cv2.VideoCapture) -> Iterator[Frame]:
-    while True:
-        read, image = capture.read()
-        if not read:
-            return
-        yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    try:
+        while True:
+            read, image = capture.read()
+            if not read:
+                return
+            yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    finally:  # also when nobody wants the rest
+        capture.release()

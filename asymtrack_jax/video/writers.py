@@ -12,7 +12,7 @@ from asymtrack_jax.files import write_atomically
 
 Frame = UInt8[np.ndarray, "H W 3"]
 
-CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # both are in every build of OpenCV
+CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}  # they are in every build of OpenCV
 GIF, GIF_SIDE, GIF_FPS = ".gif", 320, 12.5  # small enough for a page
 
 
@@ -20,7 +20,7 @@ def open_writer(path: Path, fps: float) -> "VideoWriter | GifWriter":
     """What writes a video of the kind that the file's name asks for.
 
     Raises:
-        InputError: the name ends in none of .mp4, .avi and .gif, or its folder is not there or
+        InputError: the name ends in none of .mp4, .mkv, .avi and .gif, or its folder is missing or
             cannot be written to.
     """
     kinds = dict.fromkeys(CODECS, VideoWriter) | {GIF: GifWriter}
@@ -85,7 +85,10 @@ class VideoWriter:
         if not self._count:
             self._partial.unlink(missing_ok=True)
             return
-        if cv2.VideoCapture(str(self._partial)).get(cv2.CAP_PROP_FRAME_COUNT) != self._count:
+        written = cv2.VideoCapture(str(self._partial))
+        count = written.get(cv2.CAP_PROP_FRAME_COUNT)
+        written.release()
+        if count != self._count:
             self._partial.unlink(missing_ok=True)
             raise InputError(f"{self.path} could not be written whole: is the disk full?")
         self._partial.replace(self.path)

@@ -1,10 +1,11 @@
-"""Frames and files of them."""
+"""Frames, files of them, and a tracker that needs no network."""
 
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from asymtrack_jax.errors import InputError
 from asymtrack_jax.video.writers import VideoWriter
 
 
@@ -23,3 +24,40 @@ def write_video(path: Path, values: list[int], fps: float = 25.0) -> None:
 
 def write_image(path: Path, value: int) -> None:
     cv2.imwrite(str(path), cv2.cvtColor(plain(value), cv2.COLOR_RGB2BGR))
+
+
+class FakeTracker:
+    """Moves every box right by one pixel a frame; calls `on_update` first."""
+
+    def __init__(self, on_update=lambda index: None):
+        self.index, self.on_update = 0, on_update
+        self.ids: list[int] = []
+        self.lost = np.zeros(0, bool)
+
+    def init(self, frame, init_bbox):
+        if (init_bbox < 0).any():
+            raise InputError("init_bbox is negative")
+        self.bboxes = dict(enumerate(init_bbox.copy()))
+        self.ids = list(self.bboxes)
+
+    def add(self, frame, bbox):
+        target = max(self.bboxes, default=-1) + 1
+        self.bboxes[target] = bbox
+        self.ids.append(target)
+        return target
+
+    def remove(self, target):
+        self.ids.remove(target)
+
+    def reinit(self, target, frame, bbox):
+        self.bboxes[target] = bbox
+
+    def update(self, frame):
+        self.index += 1
+        self.on_update(self.index)
+        self.bboxes = {
+            target: bbox + np.array([1, 0, 0, 0]) for target, bbox in self.bboxes.items()
+        }
+        self.lost = np.array([self.index == 2 and target == 0 for target in self.ids], bool)
+        bboxes = np.array([self.bboxes[target] for target in self.ids]).reshape(-1, 4)
+        return bboxes, np.full(len(bboxes), 0.5, np.float32)

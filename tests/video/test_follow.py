@@ -7,33 +7,15 @@ import numpy as np
 import pytest
 
 from asymtrack_jax.errors import InputError
-from asymtrack_jax.video import drawing
-from asymtrack_jax.video.follow import Tracks, choose_bboxes, follow_to_files, summary
+from asymtrack_jax.video import drawing, follow
+from asymtrack_jax.video.follow import Followed, choose_bboxes, follow_to_files, summary
 from asymtrack_jax.video.sources import FrameSource, open_source
+from asymtrack_jax.video.tracks import Tracks
 from asymtrack_jax.video.writers import VideoWriter
+from tests.video.frames import FakeTracker
 
 FRAME = np.full((48, 64, 3), 100, np.uint8)
 BOXES = np.array([[10.0, 12.0, 20.25, 16.5], [1.0, 2.0, 30.0, 40.0]])
-
-
-class FakeTracker:
-    """Moves every box right by one pixel a frame; calls `on_update` first."""
-
-    def __init__(self, on_update=lambda index: None):
-        self.index, self.on_update = 0, on_update
-        self.lost = np.array([False, False])
-
-    def init(self, frame, init_bbox):
-        if (init_bbox < 0).any():
-            raise InputError("init_bbox is negative")
-        self.bboxes = init_bbox.copy()
-
-    def update(self, frame):
-        self.index += 1
-        self.on_update(self.index)
-        self.bboxes = self.bboxes + np.array([1, 0, 0, 0])
-        self.lost = np.array([self.index == 2, False])
-        return self.bboxes, np.full(len(self.bboxes), 0.5, np.float32)
 
 
 def source_of(count):
@@ -42,7 +24,7 @@ def source_of(count):
 
 def run(tmp_path, tracker, source, boxes=BOXES, **settings):
     video = VideoWriter(tmp_path / "out.mp4", source.fps)
-    return follow_to_files(tracker, source, boxes, video, **settings)
+    return follow_to_files(tracker, source, boxes, video, tmp_path / "out.txt", **settings)
 
 
 def written(tmp_path):
@@ -53,22 +35,25 @@ def written(tmp_path):
 
 
 def test_boxes_and_video_are_written(tmp_path):
-    tracks = run(tmp_path, FakeTracker(), source_of(5))
+    followed = run(tmp_path, FakeTracker(), source_of(5))
+    tracks = followed.tracks
     expected = BOXES + np.arange(5)[:, None, None] * [1, 0, 0, 0]
-    np.testing.assert_array_equal(tracks.bboxes, expected)
-    np.testing.assert_array_equal(tracks.scores, [[1, 1]] + [[0.5, 0.5]] * 4)
-    assert tracks.fps > 0
-    assert not tracks.interrupted
+    np.testing.assert_array_equal(tracks.bboxes, expected.reshape(-1, 4))
+    assert tracks.frames.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert tracks.targets.tolist() == [0, 1] * 5
+    assert tracks.scores.tolist() == [1, 1] + [0.5] * 8
+    assert followed.fps > 0
+    assert not followed.interrupted
     rows, count = written(tmp_path)
     assert count == 5
     np.testing.assert_array_equal(rows.reshape(5, 2, 5)[..., :4], expected)
-    np.testing.assert_array_equal(rows.reshape(5, 2, 5)[..., 4], tracks.scores)
+    np.testing.assert_array_equal(rows.reshape(5, 2, 5)[..., 4].ravel(), tracks.scores)
     assert (tmp_path / "out.txt").read_text().splitlines()[0].startswith("10.0000,12.0000,20.2500,")
 
 
 def test_what_is_lost_is_drawn_so(tmp_path, monkeypatch):
     drawn, annotate = [], drawing.annotate
-    monkeypatch.setattr(drawing, "annotate", lambda *a: drawn.append(a[3].tolist()) or annotate(*a))
+    monkeypatch.setattr(drawing, "annotate", lambda *a: drawn.append(a[4].tolist()) or annotate(*a))
     run(tmp_path, FakeTracker(), source_of(4))
     assert drawn == [[False, False], [False, False], [True, False], [False, False]]
 
@@ -93,10 +78,10 @@ def test_interrupt_finishes_the_frame_in_work(tmp_path):
             os.kill(os.getpid(), signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
-    tracks = run(tmp_path, FakeTracker(interrupt), source_of(9))
+    followed = run(tmp_path, FakeTracker(interrupt), source_of(9))
     rows, count = written(tmp_path)
-    assert tracks.interrupted
-    assert len(tracks.bboxes) == len(rows) == count == 4
+    assert followed.interrupted
+    assert followed.tracks.num_frames == len(rows) == count == 4
     assert signal.getsignal(signal.SIGINT) == before
 
 
@@ -146,31 +131,67 @@ def test_input_is_never_overwritten(tmp_path):
         run(tmp_path, FakeTracker(), open_source(str(tmp_path / "out.mp4")))
 
 
-def test_window_stops_on_request(tmp_path, monkeypatch):
-    monkeypatch.setattr(drawing, "require_window", lambda instead: None)
-    wanted = iter([True, True, False])
-    monkeypatch.setattr(drawing, "show", lambda frame: next(wanted))
-    tracks = run(tmp_path, FakeTracker(), source_of(9), show=True)
-    assert len(tracks.bboxes) == 3
-    assert not tracks.interrupted
+class FakeWindow:
+    """Adds a target in frame 1, removes the first in frame 2, and stops in frame 4."""
+
+    def __init__(self):
+        self.shown = 0
+
+    def present(self, tracker, step, draw):
+        index, self.shown = self.shown, self.shown + 1
+        if index == 1:
+            step = step.given(tracker.add(step.frame, BOXES[0]), BOXES[0])
+        if index == 2:
+            tracker.remove(0)
+            step = step.without(0)
+        assert draw(step).shape == FRAME.shape
+        return step, index < 4
+
+
+def test_what_is_done_in_the_window_is_tracked_and_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(follow, "Window", FakeWindow)
+    followed = run(tmp_path, FakeTracker(), source_of(9), show=True)
+    assert not followed.interrupted
+    tracks = followed.tracks
+    assert tracks.frames.tolist() == [0, 0, 1, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert tracks.targets.tolist() == [0, 1, 0, 1, 2, 1, 2, 1, 2, 1, 2]
+    np.testing.assert_array_equal(tracks.bboxes[-1], BOXES[0] + [3, 0, 0, 0])
+    rows, count = written(tmp_path)
+    assert count == 5
+    absent = np.isnan(rows.reshape(5, 3, 5)).all(axis=-1)
+    assert absent.tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0]]
+
+
+def test_the_true_box_is_drawn_and_compared(tmp_path, monkeypatch):
+    drawn, annotate = [], drawing.annotate
+    monkeypatch.setattr(drawing, "annotate", lambda *a: drawn.append(a[6].tolist()) or annotate(*a))
+    truth = np.array([[0.0, 0, 10, 10], [1, 0, 10, 10], [np.nan] * 4])
+    source = FrameSource(FRAME, iter([FRAME] * 3), num_frames=3, truth=truth)
+    followed = run(tmp_path, FakeTracker(), source, truth[:1])
+    np.testing.assert_array_equal(drawn, truth)
+    text = summary(followed, source, Path("a.mp4"), Path("a.txt"))
+    assert "mean IoU with the truth: 1.000" in text
 
 
 def test_summary_gives_what_is_known():
-    bboxes = np.array([[[0, 0, 10, 10]], [[0, 0, 10, 10]], [[5, 0, 10, 10]]], float)
-    tracks = Tracks(bboxes, np.ones((3, 1)), 12.34, False)
-    output = Path("x/out.mp4")
+    bboxes = np.array([[0, 0, 10, 10], [0, 0, 10, 10], [5, 0, 10, 10]], float)
+    zeros = np.zeros(3, int)
+    tracks = Tracks(3, np.arange(3), zeros, bboxes, np.ones(3), zeros == 1)
+    paths = Path("x/out.mp4"), Path("x/out.csv")
     truth = np.tile([[0.0, 0.0, 10.0, 10.0]], (8, 1))
-    text = summary(tracks, FrameSource(FRAME, iter([]), num_frames=8, truth=truth), output)
-    assert "3 of 8 frames, 1 target(s): x/out.mp4 and x/out.txt" in text
-    assert "12.3 frames a second" in text
+    source = FrameSource(FRAME, iter([]), num_frames=8, truth=truth)
+    text = summary(Followed(tracks, 12.34, False), source, *paths)
+    assert "3 of 8 frames, 1 target(s): x/out.mp4 and x/out.csv" in text
+    assert "12.3 frames/s" in text
     assert "mean IoU with the truth: 0.667" in text
-    first_only = Tracks(bboxes[:1], np.ones((1, 1)), np.nan, True)
-    text = summary(first_only, FrameSource(FRAME, iter([]), truth=truth), output)
-    assert text == "interrupted: 1 frames, 1 target(s): x/out.mp4 and x/out.txt"
+    first = Tracks(1, *(column[:1] for column in (zeros, zeros, bboxes, np.ones(3), zeros == 1)))
+    source = FrameSource(FRAME, iter([]), truth=truth)
+    text = summary(Followed(first, np.nan, True), source, *paths)
+    assert text == "interrupted: 1 frames, 1 target(s): x/out.mp4 and x/out.csv"
 
 
 def test_boxes_come_from_the_command_the_truth_or_the_person(monkeypatch):
-    monkeypatch.setattr(drawing, "select_bbox", lambda frame: BOXES[1])
+    monkeypatch.setattr(follow, "select_bbox", lambda frame: BOXES[1])
     known = FrameSource(FRAME, iter([]), truth=BOXES)
     np.testing.assert_array_equal(
         choose_bboxes(["1,2,3.5,4", " 5, 6,7,8 "], known)[0], [1, 2, 3.5, 4]

@@ -10,7 +10,7 @@ from asymtrack_jax.video.writers import VideoWriter, letterbox, open_writer
 from tests.video.frames import plain, write_video
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.AVI"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.AVI", "a.mkv"])
 @pytest.mark.parametrize("fps", [25.0, 29.97])
 def test_what_is_written_reads_back(tmp_path, name, fps):
     write_video(tmp_path / name, [0, 80, 160, 240], fps)
@@ -79,7 +79,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("a.mkv", r"\.mp4, \.avi, \.gif"),
+        ("a.webm", r"\.mp4, \.mkv, \.avi, \.gif"),
         ("a", r"\.mp4, "),
         ("x/a.mp4", "no folder"),
         ("d.mp4", "cannot"),

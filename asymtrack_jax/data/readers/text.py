@@ -9,22 +9,26 @@ from jaxtyping import Float64
 from asymtrack_jax.errors import InputError
 
 
-def read_boxes(path: Path) -> Float64[np.ndarray, "N 4"]:
+def read_boxes(path: Path, *, with_score: bool = False) -> Float64[np.ndarray, "N fields"]:
     """Reads `x,y,w,h` lines; commas, tabs and spaces separate alike.
 
+    Args:
+        path: the file.
+        with_score: whether a score follows in every line.
+
     Returns:
-        The boxes as they stand; NaN where a line says `nan` four times. A file without lines gives
-        [0, 4].
+        The boxes as they stand, four numbers or five; NaN where a line says `nan` throughout. A
+        file without lines gives [0, 4] or [0, 5].
 
     Raises:
-        InputError: the file cannot be read, or a line (named by its number) is not four finite
-            numbers or four `nan`.
+        InputError: the file cannot be read, or a line (named by its number) is neither that many
+            finite numbers nor that many `nan`.
     """
-    lines = read_lines(path)
-    boxes = _all_boxes(lines)
+    lines, fields = read_lines(path), 5 if with_score else 4
+    boxes = _all_boxes(lines, fields)
     if boxes is None:  # then one line by one, to name the one that is wrong
-        boxes = [_box(path, number, line) for number, line in enumerate(lines, start=1)]
-    return np.array(boxes, np.float64).reshape(-1, 4)
+        boxes = [_box(path, number, line, fields) for number, line in enumerate(lines, start=1)]
+    return np.array(boxes, np.float64).reshape(-1, fields)
 
 
 def read_lines(path: Path) -> list[str]:
@@ -41,29 +45,28 @@ def read_lines(path: Path) -> list[str]:
         raise InputError(f"{path} is not a text file") from error
 
 
-def _all_boxes(lines: list[str]) -> Float64[np.ndarray, "N 4"] | None:
+def _all_boxes(lines: list[str], fields: int) -> Float64[np.ndarray, "N fields"] | None:
     """The boxes if every line is right: benchmarks have hundreds of thousands."""
     if not lines:
-        return np.empty((0, 4))
+        return np.empty((0, fields))
     try:
         boxes = np.loadtxt([line.replace(",", " ") for line in lines], comments=None, ndmin=2)
     except ValueError:
         return None
-    if boxes.shape != (len(lines), 4):
+    if boxes.shape != (len(lines), fields):
         return None
     absent = np.isnan(boxes)
     right = ~np.isinf(boxes).any() and np.all(absent.any(axis=1) == absent.all(axis=1))
     return boxes if right else None
 
 
-def _box(path: Path, number: int, line: str) -> list[float]:
+def _box(path: Path, number: int, line: str, fields: int) -> list[float]:
     try:
         box = [float(field) for field in line.replace(",", " ").split()]
     except ValueError:
         box = []
     absent = [math.isnan(value) for value in box]
-    if len(box) != 4 or any(map(math.isinf, box)) or any(absent) != all(absent):
-        raise InputError(
-            f"{path}, line {number}: expected x,y,w,h, or nan four times; got {line[:60]!r}"
-        )
+    if len(box) != fields or any(map(math.isinf, box)) or any(absent) != all(absent):
+        expected = "x,y,w,h, or nan four times" if fields == 4 else "x,y,w,h,score"
+        raise InputError(f"{path}, line {number}: expected {expected}; got {line[:60]!r}")
     return box

@@ -1,0 +1,107 @@
+"""A window in which a person draws boxes, watches, and says what to do by keys."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from asymtrack_jax.errors import InputError
+from asymtrack_jax.video import drawing
+from asymtrack_jax.video.step import MultiTracker, Step
+
+Frame = UInt8[np.ndarray, "H W 3"]
+
+KEYS = "space: pause  a: add a target  0-9: choose one  r: draw it again  x: remove it  q: quit"
+_WINDOW = "AsymTrack"
+_ESCAPE = "\x1b"
+
+
+class Window:
+    """Shows a video as it is tracked, and lets the person choose other targets.
+
+    Raises:
+        InputError: no window can be opened here.
+    """
+
+    def __init__(self):
+        require_window("leave out --show")
+        self._paused = False
+        self._chosen = -1
+
+    def present(
+        self, tracker: MultiTracker, step: Step, draw: Callable[[Step], Frame]
+    ) -> tuple[Step, bool]:
+        """Shows a step, and does what keys ask for, to the tracker and to the step.
+
+        Returns:
+            The step as it is now, and whether to go on.
+        """
+        while True:
+            shown = draw(step)
+            drawing.write(shown, KEYS, 0, 0, (255, 255, 255))
+            cv2.imshow(_WINDOW, cv2.cvtColor(shown, cv2.COLOR_RGB2BGR))
+            code = cv2.waitKey(0 if self._paused else 1)
+            key = chr(code & 0xFF) if code >= 0 else ""
+            if key in ("q", _ESCAPE):
+                return step, False
+            if key == " ":
+                self._paused = not self._paused
+            elif key.isdigit():
+                self._chosen = int(key)
+            elif key and key in "arx":
+                step = self._edit(tracker, step, key)
+            elif not self._paused:
+                return step, True
+
+    def _edit(self, tracker: MultiTracker, step: Step, key: str) -> Step:
+        """Adds a target, or draws again or removes the chosen one, or else the last one."""
+        if key == "a":
+            bbox = _drawn_bbox(step.frame)
+            return step if bbox is None else step.given(tracker.add(step.frame, bbox), bbox)
+        if not tracker.ids:
+            return step
+        target = self._chosen if self._chosen in tracker.ids else tracker.ids[-1]
+        if key == "x":
+            tracker.remove(target)
+            return step.without(target)
+        bbox = _drawn_bbox(step.frame)
+        if bbox is None:
+            return step
+        tracker.reinit(target, step.frame, bbox)
+        return step.given(target, bbox)
+
+
+def require_window(instead: str) -> None:
+    """Raises `InputError` if no window can be opened here; `instead` says what else to do.
+
+    A child process tries, because without a display OpenCV does not raise: it ends the process.
+    """
+    attempt = [sys.executable, "-c", "import cv2; cv2.namedWindow('w'); cv2.destroyAllWindows()"]
+    try:
+        subprocess.run(attempt, check=True, capture_output=True, timeout=30)
+    except subprocess.SubprocessError as error:
+        raise InputError(
+            f"no window can be opened here (no display, or OpenCV is headless): {instead}"
+        ) from error
+
+
+def select_bbox(frame: Frame) -> Float[np.ndarray, "4"]:
+    """Lets the person draw a box (xywh, pixels) on a frame.
+
+    Raises:
+        InputError: no window can be opened, or no box was drawn.
+    """
+    require_window("pass --init-bbox x,y,w,h")
+    bbox = _drawn_bbox(frame)
+    cv2.destroyWindow(_WINDOW)
+    if bbox is None:
+        raise InputError("no box was drawn: drag one and press Enter, or pass --init-bbox x,y,w,h")
+    return bbox
+
+
+def _drawn_bbox(frame: Frame) -> Float[np.ndarray, "4"] | None:
+    bbox = cv2.selectROI(_WINDOW, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    return np.array(bbox, np.float64) if all(bbox[2:]) else None
