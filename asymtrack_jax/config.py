@@ -340,7 +340,6 @@ class RunConfig:
     Attributes:
         init_from: checkpoint to start from, a tracker's or a backbone's that `convert_weights`
             made; None to start from nothing.
-        teacher: ONNX file of the backbone that `training.distill` learns from.
         checkpoint_steps: steps between two checkpoints to resume from.
         checkpoint_minutes: minutes between two of them, if that comes first.
         keep: number of the latest checkpoints that are kept.
@@ -353,7 +352,6 @@ class RunConfig:
     """
 
     init_from: Path | None = None
-    teacher: Path | None = None
     checkpoint_steps: int = 1000
     checkpoint_minutes: float = 15.0
     keep: int = 3

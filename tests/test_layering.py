@@ -20,7 +20,7 @@ LAYERS = (  # lowest first; a file belongs to the first prefix that fits
         "asymtrack_jax.training",
         "convert_weights",
     ),
-    ("asymtrack_jax", "benchmark", "configs", "evaluate", "track", "train"),
+    ("asymtrack_jax", "benchmark", "configs", "evaluate", "recipes", "track", "train"),
 )
 FORBIDDEN = {  # whatever the layers allow
     "asymtrack_jax.models": ("asymtrack_jax.data",),
@@ -33,6 +33,7 @@ FORBIDDEN = {  # whatever the layers allow
 FILES = [
     *ROOT.glob("*.py"),
     *ROOT.glob("configs/*.py"),
+    *ROOT.glob("recipes/**/*.py"),
     *ROOT.glob("asymtrack_jax/**/*.py"),
     *ROOT.glob("convert_weights/**/*.py"),
 ]

@@ -2,10 +2,10 @@ r"""First of the package's weights' three runs: a backbone learns the features o
 
 Costs some 20 minutes on two cores, with other work beside it. The schedule is of 2,000 steps, and
 the run was stopped after 1,000: 8,000 pairs, or 40,000 images of 128 pixels, by when it explained
-three quarters of the features' variance. `configs/demo_near.py` is next.
+three quarters of the features' variance. `near.py` is next.
 
-python -m asymtrack_jax.training.distill --config configs/demo_backbone.py \
-    --config.run.teacher=nanotrack_backbone.onnx --config.data.roots.pack=P
+python -m recipes.packaged_weights.distill nanotrack_backbone.onnx \
+    --config recipes/packaged_weights/backbone.py --config.data.roots.pack=P
 
 The teacher is NanoTrack v3's published `nanotrack_backbone.onnx`.
 """
@@ -13,7 +13,7 @@ The teacher is NanoTrack v3's published `nanotrack_backbone.onnx`.
 import dataclasses
 
 from asymtrack_jax.config import Augmentation, Config
-from configs.demo import get_config as last_run
+from recipes.packaged_weights.full import get_config as last_run
 
 
 def get_config() -> Config:

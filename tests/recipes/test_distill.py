@@ -12,7 +12,7 @@ from asymtrack_jax.config_files import load_config
 from asymtrack_jax.data.augment import Batch
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models import checkpoint
-from asymtrack_jax.training import distill
+from recipes.packaged_weights import distill
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 

@@ -1,10 +1,10 @@
 """The weights that come with the package: AsymTrack-T from nothing, on a little data, on two cores.
 
-The last of three runs; `configs/demo_backbone.py` and `configs/demo_near.py` go before. It costs
-35,200 pairs, at 15 to 19 a second. `asymtrack_jax/weights/README.md` says what the data is, how
-to make the packs, which lie in the folder P, and what the weights reach.
+The third run; `backbone.py` and `near.py` go before. It costs 35,200 pairs, at 15 to 19 a second.
+`asymtrack_jax/weights/README.md` says what the data is, how to make the packs, which lie in the
+folder P, and what the weights reach.
 
-python train.py --config configs/demo.py --config.data.roots.pack=P
+python train.py --config recipes/packaged_weights/full.py --config.data.roots.pack=P
 """
 
 from pathlib import Path
@@ -41,7 +41,7 @@ def get_config() -> Config:
             num_threads=2,
         ),
         run=RunConfig(
-            init_from=Path("runs/demo_near/last"),
+            init_from=Path("runs/near/last"),
             checkpoint_steps=200,
             log_steps=20,
             picture_steps=200,

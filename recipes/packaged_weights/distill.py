@@ -1,13 +1,14 @@
 r"""Teaches a backbone, from nothing, what another tracker's sees, before pairs are learnt.
 
-python -m asymtrack_jax.training.distill --config configs/demo_backbone.py \
-    --config.run.teacher=nanotrack_backbone.onnx
+python -m recipes.packaged_weights.distill nanotrack_backbone.onnx \
+    --config recipes/packaged_weights/backbone.py
 
 A pair teaches four numbers. A teacher's features teach some hundred numbers for every cell of the
 same images, which makes up for ImageNet weights where there are none. The network that a run leaves
 in `WORKDIR/last` has a taught backbone and a fresh head: `config.run.init_from` starts from it.
 """
 
+import argparse
 import contextlib
 import math
 from collections.abc import Callable, Sequence
@@ -211,11 +212,9 @@ def onnx_teacher(path: Path) -> Teacher:
     try:
         model = onnx.load(path)
     except (OSError, DecodeError) as error:
-        raise InputError(f"config.run.teacher: {path} is not an ONNX model: {error}") from error
+        raise InputError(f"teacher: {path} is not an ONNX model: {error}") from error
     if len(model.graph.output) != 1:
-        raise InputError(
-            f"config.run.teacher: {path} has {len(model.graph.output)} outputs, 1 was expected"
-        )
+        raise InputError(f"teacher: {path} has {len(model.graph.output)} outputs, 1 was expected")
     # Published with sizes of its own, though it takes any size, if one image at a time.
     name = model.graph.input[0].name
     for value in (model.graph.input[0], model.graph.output[0]):
@@ -235,10 +234,11 @@ def onnx_teacher(path: Path) -> Teacher:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Teaches as the command line says."""
-    chosen = options.parse(arguments, __doc__)
-    if chosen.config.run.teacher is None:
-        raise InputError("no teacher: give --config.run.teacher, an ONNX file")
-    distill(chosen.config, onnx_teacher(chosen.config.run.teacher), chosen.workdir)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("teacher", type=Path)
+    known, rest = parser.parse_known_args(arguments)
+    chosen = options.parse(rest, __doc__)
+    distill(chosen.config, onnx_teacher(known.teacher), chosen.workdir)
 
 
 if __name__ == "__main__":
