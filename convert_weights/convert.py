@@ -12,7 +12,6 @@ from pathlib import Path
 
 import flax.traverse_util
 import numpy as np
-import safetensors.numpy
 
 from asymtrack_jax.config import VARIANTS, ModelConfig, model_config
 from asymtrack_jax.errors import InputError
@@ -48,9 +47,11 @@ def from_pytorch(
 
     Raises:
         InputError: the file is damaged, unsafe or of another network, a weight is not finite, or
-            the directory exists.
+            the directory exists or is a file.
     """
-    _refuse_existing(output, overwrite)
+    _check_output(output, overwrite)
+    if output.is_file():
+        raise InputError(f"{output} is a file, and --output a directory to write; choose another")
     key = "state_dict" if backbone else "net"
     table_of = rules.backbone_table if backbone else rules.tracker_table
     config = model_config(variant)
@@ -113,19 +114,22 @@ def to_pytorch(directory: Path, output: Path, *, overwrite: bool = False) -> str
         A summary of what was written.
 
     Raises:
-        InputError: there is no valid checkpoint, the file exists, or its folder does not.
+        InputError: there is no valid checkpoint, the file exists, its folder does not, or it is a
+            directory.
     """
-    _refuse_existing(output, overwrite)
+    _check_output(output, overwrite)
+    if output.is_dir():
+        raise InputError(f"{output} is a directory, and --output a file to write; choose another")
     if not output.parent.is_dir():
         raise InputError(f"there is no folder {output.parent} to write {output.name} in; make it")
     saved = checkpoint.read(directory)
     arrays = _flatten(saved.variables)
     table = rules.tracker_table(saved.config)
-    dead = rules.dead_tensors(saved.config)
-    tensors = rules.to_published(table, arrays.__getitem__) | dead
-    zeros = _count_exemptions(table.dropped, dead)
+    unused = rules.unused_tensors(saved.config)
+    tensors = rules.to_published(table, arrays.__getitem__) | unused
+    zeros = _count_exemptions(table.dropped, unused)
     metadata = {"format": "pt", "zeros": "; ".join(zeros)}
-    content = safetensors.numpy.save(tensors, metadata)
+    content = checkpoint.serialise(tensors, metadata)
     write_atomically(output, content)
     return "\n".join(
         [
@@ -138,7 +142,7 @@ def to_pytorch(directory: Path, output: Path, *, overwrite: bool = False) -> str
     )
 
 
-def _refuse_existing(output: Path, overwrite: bool) -> None:
+def _check_output(output: Path, overwrite: bool) -> None:
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists; choose another --output, or pass --overwrite")
 
@@ -219,7 +223,7 @@ def _twins(variant: str) -> list[str]:
     ]
     return [
         f"note: {variant} and {name} have weights of the same shapes; "
-        "that this file is the one and not the other is your word"
+        "the file does not record the variant"
         for name in twins
     ]
 

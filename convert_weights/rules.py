@@ -231,7 +231,7 @@ def tracker_table(config: ModelConfig) -> Table:
     return Table(tuple(rules), dropped)
 
 
-def dead_tensors(config: ModelConfig) -> dict[str, np.ndarray]:
+def unused_tensors(config: ModelConfig) -> dict[str, np.ndarray]:
     """What `tracker_table` drops, as zeros: the published network loads nothing without them."""
     zeros = {}
     for i in (1, 2):

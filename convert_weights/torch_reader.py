@@ -2,15 +2,17 @@
 
 Such a file is a zip archive: `NAME/data.pkl` is a pickle of the saved object, and every tensor's
 numbers are a record `NAME/data/KEY` of their own, which the pickle refers to. Unpickling in the
-usual way imports and calls whatever the file names. Here nothing from outside is ever imported or
-called: every name in the pickle becomes an empty class made on the spot. Calling one of these is
-answered as follows.
+usual way imports and calls whatever the file names, and hashes what it builds, which may take for
+ever. Here `_unpickle` goes through the pickle's opcodes itself. Nothing is ever imported or
+called, and a call that the pickle asks for is answered as follows.
 
 - The few functions that tensors and state dicts are made of: by our own equivalents.
 - Anything else from the standard library, numpy or torch: the file is refused, naming the call,
   unless it is known as plain data (`_PLAIN_DATA`: dates, paths, numpy scalars, ...).
-- Anything from elsewhere: by an empty object. Published checkpoints hold such objects of classes
-  that exist only in their authors' repositories; whatever they were, they do nothing here.
+- Anything from elsewhere: by `_INERT`. Published checkpoints hold objects of classes that exist
+  only in their authors' repositories; whatever they were, they do nothing here.
+
+What a file may cost is bounded by the three numbers below.
 """
 
 import contextlib
@@ -20,6 +22,7 @@ import math
 import pickle
 import pickletools
 import re
+import struct
 import sys
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
@@ -31,6 +34,12 @@ import ml_dtypes
 import numpy as np
 
 from asymtrack_jax.errors import InputError
+
+# A training checkpoint of the published network has some 900 records, the largest of 2.4 MB, and
+# 50,000 opcodes in its pickle, most of them for the optimiser's state.
+_MAX_DIRECTORY = 2**22  # bytes that are read to find the records
+_MAX_RECORD = 2**24  # bytes of a record that is read, the pickle being one
+_MAX_OPCODES = 2**18
 
 _DTYPES = {
     "torch.FloatStorage": np.dtype(np.float32),
@@ -52,7 +61,7 @@ _PLAIN_DATA = re.compile(
     _codecs\.encode  # how pickle writes bytes
     | argparse\.Namespace
     | builtins\.(bytearray|complex|dict|frozenset|list|object|range|set|slice)
-    | collections\.(Counter|defaultdict|deque)
+    | collections\.(Counter|OrderedDict|defaultdict|deque)
     | copyreg\._reconstructor
     | datetime\.(date|datetime|time|timedelta|timezone)
     | decimal\.Decimal
@@ -65,19 +74,9 @@ _PLAIN_DATA = re.compile(
     re.VERBOSE,
 )
 
-_DAMAGED_ZIP = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError)
+_DAMAGED_ZIP = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError, struct.error)
 
-_DAMAGED_PICKLE = (
-    pickle.UnpicklingError,
-    AttributeError,
-    EOFError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    OverflowError,
-    TypeError,
-    ValueError,
-)
+_DAMAGED_PICKLE = (pickle.UnpicklingError, IndexError, KeyError, TypeError, ValueError)
 
 
 @contextlib.contextmanager
@@ -111,10 +110,11 @@ class _Archive:
     folder: str
 
     def fail(self, problem: str) -> NoReturn:
-        raise InputError(f"{self.path} {problem}")
+        one_line = problem.replace("\n", "\\n")  # names in the file may have several
+        raise InputError(f"{self.path} {one_line}")
 
     def record(self, name: str) -> zipfile.ZipInfo:
-        """Where a record is; its size is what the file really has room for."""
+        """Where a record is; its size is what the file really has room for, and within reason."""
         try:
             info = self.zip.getinfo(f"{self.folder}/{name}")
         except KeyError:
@@ -123,6 +123,11 @@ class _Archive:
             self.fail(f"was not written by torch.save: record {name!r} is compressed")
         if info.file_size != info.compress_size or info.file_size > self.path.stat().st_size:
             self.fail(f"is damaged: record {name!r} is said to be larger than the file")
+        if info.file_size > _MAX_RECORD:
+            self.fail(
+                f"is not a checkpoint of this network: its record {name!r} has {info.file_size:,} "
+                f"bytes, more than {_MAX_RECORD:,}"
+            )
         return info
 
     def read(self, name: str) -> bytes:
@@ -133,15 +138,8 @@ class _Archive:
             self.fail(f"is damaged: record {name!r} cannot be read ({error}); download it again")
 
 
-class _Sealed:
-    """Keeps a pickle from rewriting the attributes of objects it holds."""
-
-    def __setstate__(self, state: Any) -> NoReturn:
-        raise pickle.UnpicklingError("it sets the attributes of a tensor")
-
-
 @dataclasses.dataclass(frozen=True)
-class _Storage(_Sealed):
+class _Storage:
     """A record of numbers, as the pickle describes it: unchecked."""
 
     archive: _Archive
@@ -151,7 +149,7 @@ class _Storage(_Sealed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Tensor(_Sealed):
+class Tensor:
     """A tensor whose numbers are still in the file.
 
     Attributes:
@@ -215,80 +213,153 @@ def _is_sizes(values: Any) -> bool:
     )
 
 
-class _StateDict(dict):
-    """Stands for an OrderedDict; modules hang attributes on theirs, which nothing here needs."""
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
 class _Unsafe(Exception):  # noqa: N818
     """A pickle asks for a call that no checkpoint needs."""
 
 
-class _NameType(type):
-    """Answers calls in place of what a pickle names."""
+@dataclasses.dataclass(frozen=True)
+class _Name:
+    """What a pickle wants imported, such as `torch._utils._rebuild_tensor_v2`."""
 
     path: str
 
-    def __call__(cls, *args: Any) -> Any:
-        match cls.path:
-            case "collections.OrderedDict":
-                return _StateDict(*args)
-            case "torch._utils._rebuild_tensor_v2":
-                return Tensor(*args[:4])
-            case "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state":
-                return args[0]
-        library = cls.path.partition(".")[0]
-        if library in _KNOWN_LIBRARIES and not _PLAIN_DATA.fullmatch(cls.path):
-            raise _Unsafe(cls.path)
-        return object.__new__(cls)
+
+_INERT = object()  # stands for all that nothing here needs
 
 
-class _Name(metaclass=_NameType):
-    """What a name in a pickle stands for: as an object it takes anything and keeps nothing."""
+def _unpickle(content: bytes, archive: _Archive) -> Any:
+    """What a pickle describes: dicts with names as keys, lists, tuples, plain values and tensors.
 
-    __slots__ = ()
-    path = ""
+    Nothing in it is hashed, compared or printed, so that neither depth nor sharing costs anything.
+    """
+    stack: list[Any] = []
+    outer: list[list[Any]] = []  # the stacks below the marks
+    memo: dict[int, Any] = {}
+    operations: Iterator[Any] = pickletools.genops(content)
+    for count, (opcode, argument, _) in enumerate(operations):
+        if count == _MAX_OPCODES:
+            raise pickle.UnpicklingError(f"it has more than {_MAX_OPCODES:,} opcodes")
+        items = []
+        if pickletools.markobject in opcode.stack_before:
+            items, stack = stack, outer.pop()
+        match opcode.name:
+            case "PROTO" | "FRAME" | "POP_MARK" | "ADDITEMS":
+                pass
+            case "STOP":
+                return stack.pop()
+            case "MARK":
+                outer.append(stack)
+                stack = []
+            case "POP":
+                stack.pop()
+            case "DUP":
+                stack.append(stack[-1])
+            case "PUT" | "BINPUT" | "LONG_BINPUT" | "MEMOIZE":
+                index = len(memo) if argument is None else argument
+                if not 0 <= index <= count:
+                    raise pickle.UnpicklingError("it has a memo index that is too large")
+                memo[index] = stack[-1]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                stack.append(memo[argument])
+            case "NEWTRUE" | "NEWFALSE":
+                stack.append(opcode.name == "NEWTRUE")
+            case "EMPTY_TUPLE" | "TUPLE":
+                stack.append(tuple(items))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                size = int(opcode.name[-1])
+                stack[-size:] = [tuple(stack[-size:])]
+            case "EMPTY_LIST" | "LIST":
+                stack.append(items)
+            case "APPEND":
+                _extend(stack[-2], [stack.pop()])
+            case "APPENDS":
+                _extend(stack[-1], items)
+            case "EMPTY_DICT" | "DICT":
+                stack.append({})
+                _set_items(stack[-1], items)
+            case "SETITEM":
+                value, key = stack.pop(), stack.pop()
+                _set_items(stack[-1], [key, value])
+            case "SETITEMS":
+                _set_items(stack[-1], items)
+            case "EMPTY_SET" | "FROZENSET":
+                stack.append(_INERT)
+            case "GLOBAL":
+                stack.append(_name(*argument.split(" ", 1)))
+            case "STACK_GLOBAL":
+                name, module = stack.pop(), stack.pop()
+                stack.append(_name(module, name))
+            case "REDUCE":
+                arguments, function = stack.pop(), stack.pop()
+                stack.append(_call(function, arguments))
+            case "INST":
+                stack.append(_call(_name(*argument.split(" ", 1)), tuple(items)))
+            case "OBJ":
+                stack.append(_call(items[0], tuple(items[1:])))
+            case "NEWOBJ" | "NEWOBJ_EX":  # makes an object of a class without calling it
+                del stack[-len(opcode.stack_before) :]
+                stack.append(_INERT)
+            case "BUILD":
+                stack.pop()
+                if isinstance(stack[-1], Tensor | _Storage):
+                    raise pickle.UnpicklingError("it sets the attributes of a tensor")
+            case "BINPERSID":
+                stack.append(_storage(stack.pop(), archive))
+            case "PERSID" | "EXT1" | "EXT2" | "EXT4" | "NEXT_BUFFER" | "READONLY_BUFFER":
+                raise pickle.UnpicklingError(f"it has {opcode.name}, which torch.save never writes")
+            case _:  # plain values
+                stack.append(argument)
+    raise pickle.UnpicklingError("it has no end")
 
-    def __new__(cls, *_: Any, **__: Any) -> "_Name":
-        return object.__new__(cls)
 
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        pass
-
-    def append(self, item: Any) -> None:
-        pass
-
-    add = extend = append
+def _extend(target: Any, items: list[Any]) -> None:
+    if isinstance(target, list):
+        target.extend(items)
 
 
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, archive: _Archive, content: bytes):
-        super().__init__(io.BytesIO(content))
-        self._archive = archive
+def _set_items(target: Any, items: list[Any]) -> None:
+    if isinstance(target, dict):
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            target[key if isinstance(key, str) else _INERT] = value
 
-    def find_class(self, module: str, name: str) -> type[_Name]:
-        # Old pickle protocols, of which torch.save's is one, use Python 2's names.
-        renamed = IMPORT_MAPPING.get(module, module), name
-        module, name = NAME_MAPPING.get((module, name), renamed)
-        return _NameType("_Name", (_Name,), {"__slots__": (), "path": f"{module}.{name}"})
 
-    def persistent_load(self, pid: Any) -> _Storage:
-        kind, storage_type, key, _, size = pid
-        if kind != "storage" or not isinstance(storage_type, _NameType):
-            raise pickle.UnpicklingError("it refers to something that is no tensor")
-        return _Storage(self._archive, storage_type.path, key, size)
+def _name(module: Any, name: Any) -> _Name:
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise pickle.UnpicklingError("it names something by what is no text")
+    # Old pickle protocols, of which torch.save's is one, use Python 2's names.
+    renamed = IMPORT_MAPPING.get(module, module), name
+    module, name = NAME_MAPPING.get((module, name), renamed)
+    return _Name(f"{module}.{name}")
+
+
+def _call(function: Any, arguments: Any) -> Any:
+    """Answers a call in place of what the pickle names."""
+    if not isinstance(function, _Name) or not isinstance(arguments, tuple):
+        raise pickle.UnpicklingError("it calls what is no function")
+    match function.path:
+        case "collections.OrderedDict" if not arguments:
+            return {}
+        case "torch._utils._rebuild_tensor_v2":
+            return Tensor(*arguments[:4])
+        case "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state":
+            return arguments[0]
+    library = function.path.partition(".")[0]
+    if library in _KNOWN_LIBRARIES and not _PLAIN_DATA.fullmatch(function.path):
+        raise _Unsafe(function.path)
+    return _INERT
+
+
+def _storage(reference: Any, archive: _Archive) -> _Storage:
+    kind, storage_type, key, _, size = reference
+    if kind != "storage" or not isinstance(storage_type, _Name):
+        raise pickle.UnpicklingError("it refers to something that is no tensor")
+    return _Storage(archive, storage_type.path, key, size)
 
 
 def _state_dict(archive: _Archive, key: str) -> dict[str, Tensor]:
     content = archive.read("data.pkl")
     try:
-        _check_pickle(content)
-        saved = _Unpickler(archive, content).load()
+        saved = _unpickle(content, archive)
     except _Unsafe as unsafe:
         archive.fail(
             f"is not safe: it asks to call {unsafe}, which no checkpoint needs. Nothing was run; "
@@ -304,26 +375,33 @@ def _state_dict(archive: _Archive, key: str) -> dict[str, Tensor]:
             "(a tracker's is 'net'; an ImageNet backbone's is 'state_dict' and needs --backbone)"
         )
     for name, tensor in tensors.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            label = name if isinstance(name, str) else type(name).__name__
+        if not isinstance(name, str) or not name.isprintable() or not isinstance(tensor, Tensor):
+            label = name if isinstance(name, str) else "an entry without a name"
             archive.fail(f"holds something in {key!r} that is no tensor: {label}")
         if problem := tensor.problem():
             archive.fail(f"is damaged: tensor {name} {problem}")
-    return dict(tensors)
+    return tensors
 
 
-def _check_pickle(content: bytes) -> None:
-    """Walks over a pickle without running it, so that sizes that lie cost no memory later."""
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > count:
-            raise pickle.UnpicklingError("it has a memo index that is too large")
+class _Limited(io.FileIO):
+    """A file of which only so much may be read."""
+
+    left = _MAX_DIRECTORY
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        most = self.left + 1
+        data = super().read(most if size is None or size < 0 else min(size, most)) or b""
+        self.left -= len(data)
+        if self.left < 0:
+            raise zipfile.BadZipFile("its directory is too large")
+        return data
 
 
 @contextlib.contextmanager
 def _open_archive(path: Path) -> Iterator[_Archive]:
     if not path.is_file():
         raise InputError(f"{path} is not a file; expected a checkpoint that torch.save wrote")
-    with path.open("rb") as file:
+    with _Limited(path) as file:
         start = file.read(512)
         if not start.startswith(b"PK"):
             raise InputError(f"{path} is not a PyTorch checkpoint: {_what_else(start)}")
@@ -333,6 +411,7 @@ def _open_archive(path: Path) -> Iterator[_Archive]:
             raise InputError(
                 f"{path} is truncated or damaged ({error}); download it again"
             ) from error
+        file.left = sys.maxsize - 1  # `_Archive.record` has limits of its own
         with archive:
             folders = [
                 name.removesuffix("/data.pkl")

@@ -108,6 +108,8 @@ def test_the_way_back_refuses_what_it_cannot_do(tiny_file, tmp_path):
     assert output.read_bytes() == b"old"
     with pytest.raises(InputError, match="no folder"):
         to_pytorch(directory, tmp_path / "none" / "tiny.safetensors")
+    with pytest.raises(InputError, match="is a directory, and --output a file"):
+        to_pytorch(directory, directory, overwrite=True)
     to_pytorch(directory, output, overwrite=True)
     assert len(safetensors.numpy.load_file(output)) == 211
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny", "tiny.safetensors"]
@@ -186,7 +188,7 @@ def test_another_variant_or_network(tiny_file, backbone_file, tmp_path):
     assert "and 181 more" in message
 
     summary = from_pytorch(small, "base", output)
-    assert "note: base and small have weights of the same shapes" in summary
+    assert "note: base and small have weights of the same shapes; the file does not" in summary
 
 
 def test_weights_that_are_not_finite(tmp_path):
@@ -218,6 +220,25 @@ def test_an_existing_output_is_kept_unless_overwritten(tiny_file, tmp_path):
     assert [path.name for path in output.iterdir()] == ["notes.txt"]
     from_pytorch(tiny_file, "tiny", output, overwrite=True)
     assert checkpoint.read(output).metadata["variant"] == "tiny"
+
+
+def test_an_output_that_is_a_file_is_kept(tiny_file, tmp_path):
+    output = tmp_path / "out"
+    output.write_bytes(b"mine")
+    assert "is a file, and --output a directory" in refuses(
+        tiny_file, "tiny", output, overwrite=True
+    )
+    assert output.read_bytes() == b"mine"
+
+
+def test_the_way_back_writes_equal_bytes(tiny_file, tmp_path):
+    from_pytorch(tiny_file, "tiny", tmp_path / "tiny")
+    output = tmp_path / "tiny.safetensors"
+    contents = set()
+    for _ in range(4):
+        to_pytorch(tmp_path / "tiny", output, overwrite=True)
+        contents.add(output.read_bytes())
+    assert len(contents) == 1
 
 
 def command(monkeypatch, *arguments):

@@ -36,17 +36,17 @@ def test_there_and_back_is_exact_and_complete(variant):
     source = published.state_dict(variant)
     ours = rules.to_ours(table, source.__getitem__)
     back = rules.to_published(table, ours.__getitem__)
-    dead = rules.dead_tensors(config)
-    assert not back.keys() & dead.keys()
-    assert {name: (a.shape, a.dtype) for name, a in (back | dead).items()} == {
+    unused = rules.unused_tensors(config)
+    assert not back.keys() & unused.keys()
+    assert {name: (a.shape, a.dtype) for name, a in (back | unused).items()} == {
         name: (a.shape, a.dtype) for name, a in source.items()
     }
     for name, array in back.items():
         np.testing.assert_array_equal(array, source[name], name)
-    for name, array in dead.items():
+    for name, array in unused.items():
         assert not array.any()
         assert sum(exemption.covers(name) for exemption in table.dropped) == 1
-    assert sum(a.size for a in dead.values() if a.dtype == np.float32) == 185_728
+    assert sum(a.size for a in unused.values() if a.dtype == np.float32) == 185_728
 
 
 @pytest.mark.parametrize(("variant", "blocks"), [("tiny", 1), ("small", 3), ("base", 3)])
