@@ -34,8 +34,10 @@ __all__ = [
     "load",
 ]
 
+__version__ = "0.2.0"
+
 # Imported at first use, so that code without a network (data, metrics) never starts jax.
-_HOMES = {
+_MODULES = {
     "VARIANTS": "config",
     "AsymTrack": "models.asymtrack",
     "InputError": "errors",
@@ -51,6 +53,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
