@@ -1,0 +1,40 @@
+"""Writes a checkpoint's init_template and step, weights inside, as programs for other runtimes.
+
+  $ asymtrack export --format onnx --output exported
+
+`onnx` is for ONNX Runtime and edge devices; `stablehlo` is for `jax.export.deserialize` on CPU,
+CUDA and TPU. Neither needs this package to run. `tracker.json` beside them describes the crops.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from asymtrack_jax.cli.arguments import parse
+from asymtrack_jax.errors import InputError
+from asymtrack_jax.weights import TINY
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """What to export.
+
+    Attributes:
+        output: directory to write.
+        format: the kind of program.
+        checkpoint: its directory; by default the weights in the package.
+        overwrite: replace an output that exists.
+    """
+
+    output: Path
+    format: Literal["onnx", "stablehlo"]
+    checkpoint: Path = TINY
+    overwrite: bool = False
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Exports, and prints what was written."""
+    options = parse(ExportOptions, arguments, "export", __doc__)
+    if options.output.exists() and not options.overwrite:
+        raise InputError(f"{options.output} exists; choose another, or pass --overwrite")
