@@ -1,6 +1,6 @@
 """Follows a target with ONNX Runtime, NumPy and OpenCV alone.
 
-python -m asymtrack_jax.tracking.export --checkpoint C --output exported --format onnx
+asymtrack export --checkpoint C --output exported --format onnx
 python examples/track_onnx.py exported clip.mp4 --init-bbox 120,80,60,90
 
 Prints a line a frame: x, y, w, h in pixels and a score. The video may also be numbered images,

@@ -17,6 +17,7 @@ LAYERS = (  # lowest first; a file belongs to the first prefix that fits
     (
         "asymtrack_jax.benchmark",
         "asymtrack_jax.evaluation",
+        "asymtrack_jax.export",
         "asymtrack_jax.training",
         "convert_weights",
     ),

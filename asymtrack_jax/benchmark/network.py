@@ -51,7 +51,7 @@ def write(config: ModelConfig, folder: Path) -> None:
     flat: Any = flax.traverse_util.flatten_dict(fused, sep="/")
     safetensors.numpy.save_file(flat, folder / FUSED)
     if importlib.util.find_spec("onnx"):
-        from asymtrack_jax.tracking.export.onnx import export_onnx
+        from asymtrack_jax.export.onnx import export_onnx
 
         export_onnx(config, fused, folder / ONNX)
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime as a contestant, on the files that `tracking.export` writes."""
+"""ONNX Runtime as a contestant, on the files that `export` writes."""
 
 import importlib
 from pathlib import Path

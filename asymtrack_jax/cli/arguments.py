@@ -1,6 +1,6 @@
 """Command lines as dataclasses: one parser for every command, by tyro."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -42,3 +42,16 @@ def _comma_separated(kind: type) -> Any:
 
 Integers = Annotated[tuple[int, ...], _comma_separated(int)]
 Names = Annotated[tuple[str, ...], _comma_separated(str)]
+
+
+def one_of(names: Iterable[str]) -> Any:
+    """A string that must be one of these names, which `--help` lists."""
+    choices = tuple(names)
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="{" + ",".join(choices) + "}",
+        instance_from_str=lambda texts: texts[0],
+        is_instance=lambda value: value in choices,
+        str_from_instance=lambda value: [value],
+        choices=choices,
+    )

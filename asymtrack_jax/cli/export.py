@@ -11,8 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import jax
+
 from asymtrack_jax.cli.arguments import parse
 from asymtrack_jax.errors import InputError
+from asymtrack_jax.models import checkpoint
+from asymtrack_jax.models.fuse import fuse
+from asymtrack_jax.tracking.calibration import of_checkpoint
+from asymtrack_jax.tracking.model import Model
 from asymtrack_jax.weights import TINY
 
 
@@ -38,3 +44,18 @@ def main(arguments: Sequence[str]) -> None:
     options = parse(ExportOptions, arguments, "export", __doc__)
     if options.output.exists() and not options.overwrite:
         raise InputError(f"{options.output} exists; choose another, or pass --overwrite")
+    loaded = checkpoint.read(options.checkpoint)
+    variables, calibration = fuse(loaded.variables), of_checkpoint(loaded.metadata)
+    if options.format == "onnx":
+        from asymtrack_jax.export.onnx import export_onnx
+
+        written = export_onnx(loaded.config, variables, options.output, calibration)
+    else:
+        from asymtrack_jax.export.stablehlo import export_stablehlo
+
+        # Otherwise the programs name the files, on this machine, that they were traced from.
+        jax.config.update("jax_traceback_in_locations_limit", 0)
+        model = Model(loaded.config, variables, native=False, calibration=calibration)
+        written = export_stablehlo(model, options.output)
+    for path in written:
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")

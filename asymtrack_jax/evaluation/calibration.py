@@ -1,24 +1,14 @@
-"""Makes a checkpoint's scores mean something: the overlap with the target that is to be expected.
+"""Fits a checkpoint's scores to the overlap (IoU) with the target that is to be expected."""
 
-It compares the scores and boxes that evaluate.py wrote with the annotation, and writes a copy of
-the checkpoint that holds what it found:
-
-  python evaluate.py --dataset folder --data-dir H --checkpoint C --float-results --output R
-  python -m asymtrack_jax.evaluation.calibration --data-dir H --checkpoint C --results R --output D
-
-H should be like what the tracker is for; neither a benchmark, nor what the checkpoint learned from.
-"""
-
-import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from asymtrack_jax.errors import InputError, run_main
+from asymtrack_jax.data import sequences as data
+from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import results
-from asymtrack_jax.evaluation.benchmarks import BENCHMARKS, DATA_VARIABLE, read_sequences
 from asymtrack_jax.evaluation.reliability import ScoredFrames, collect
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.tracking.calibration import KEY, Calibration, logit
@@ -52,44 +42,41 @@ def fit(frames: ScoredFrames) -> Calibration:
     return Calibration(slope, offset)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m asymtrack_jax.evaluation.calibration",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--dataset", choices=BENCHMARKS, default="folder", help="default: folder")
-    data_help = f"its folder; default: a folder in ${DATA_VARIABLE}"
-    parser.add_argument("--data-dir", type=Path, help=data_help)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="that made the results")
-    parser.add_argument("--results", type=Path, required=True, help="an output of evaluate.py")
-    parser.add_argument("--output", type=Path, required=True, help="directory to write")
-    args = parser.parse_args(argv)
+def calibrate(
+    source: Path, results_dir: Path, sequences: Sequence[data.Sequence], output: Path
+) -> str:
+    """Writes a copy of a checkpoint with the calibration that its results on sequences give.
 
-    loaded = checkpoint.read(args.checkpoint)
+    Args:
+        source: the checkpoint's directory.
+        results_dir: output folder of the evaluation that made the results.
+        sequences: annotated, which were tracked.
+        output: directory to write.
+
+    Returns:
+        A summary for people.
+
+    Raises:
+        InputError: the checkpoint is calibrated already, or did not make the results; see `fit`.
+    """
+    loaded = checkpoint.read(source)
     if KEY in loaded.metadata:
-        raise InputError(f"{args.checkpoint} is calibrated; take the one that it was made of")
-    directory = args.results / results.BOXES
+        raise InputError(f"{source} is calibrated; take the one that it was made of")
+    directory = results_dir / results.BOXES
     manifest = results.read_manifest(directory)
     made_by = manifest.get("checkpoint_sha256"), manifest.get("recovery")
-    if made_by != (checkpoint.sha256(args.checkpoint), None):
+    if made_by != (checkpoint.sha256(source), None):
         raise InputError(
-            f"{directory} holds results of another checkpoint than {args.checkpoint}, or of "
+            f"{directory} holds results of another checkpoint than {source}, or of "
             "recovery: evaluate this one, without"
         )
-    sequences = read_sequences(args.dataset, args.data_dir)
-    frames = collect(results.ResultFolder(args.checkpoint.name, directory), sequences)
+    frames = collect(results.ResultFolder(source.name, directory), sequences)
     calibration = fit(frames)
     metadata = {**loaded.metadata, KEY: dataclasses.asdict(calibration)}
-    path = checkpoint.save(args.output, loaded.config, loaded.variables, metadata)
+    path = checkpoint.save(output, loaded.config, loaded.variables, metadata)
     after = dataclasses.replace(frames, scores=calibration(frames.scores))
-    print(
+    return (
         f"{path}: {calibration}, of {len(frames.scores)} frames. Calibration error "
         f"{frames.error():.3f}, now {after.error():.3f}; hits (IoU over 0.5) are told from misses "
         f"with an area under the ROC curve of {frames.auroc():.3f}"
     )
-
-
-if __name__ == "__main__":
-    run_main(main)

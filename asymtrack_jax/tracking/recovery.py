@@ -111,6 +111,6 @@ def choose_recovery(recover: bool, model: Model) -> Recovery:
     if recover and model.calibration is None:
         raise InputError(
             "recovery needs scores that mean something, and this checkpoint's are not calibrated: "
-            "see python -m asymtrack_jax.evaluation.calibration --help"
+            "see asymtrack calibrate --help"
         )
     return Recovery() if recover else OFF

@@ -1,34 +1,14 @@
-"""The tracker for the VOT toolkit: a server that speaks its protocol, TraX, on standard streams.
+"""A server that speaks TraX, the VOT toolkit's protocol, on standard streams."""
 
-It follows any number of targets, which may begin in any frame, and answers with rectangles whose
-`confidence` is the tracker's score (1 where the target was given). Initial polygons and masks
-arrive as their bounding boxes: to a server that declares rectangles alone, clients send no others.
-
-Install it with `pip install 'asymtrack-jax[vot]'`. The toolkit (`pip install vot-toolkit`) may live
-in another environment; in its workspace, `trackers.ini` gets this, with absolute paths because the
-toolkit starts trackers in a folder of its own:
-
-    [AsymTrack]
-    label = AsymTrack
-    protocol = trax
-    command = /ENVIRONMENT/bin/python -m asymtrack_jax.tracking.vot --checkpoint /CHECKPOINTS/tiny
-
-Then `vot test AsymTrack` shows that they understand each other, and `vot evaluate AsymTrack` runs
-the workspace's experiments.
-"""
-
-import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from asymtrack_jax.data.sequences import read_frame
-from asymtrack_jax.errors import InputError, run_main
-from asymtrack_jax.tracking.model import Model, load
+from asymtrack_jax.errors import InputError
+from asymtrack_jax.tracking.model import Model
 from asymtrack_jax.tracking.tracker import Tracker
-from asymtrack_jax.weights import TINY
 
 
 def serve(model: Model) -> None:
@@ -83,17 +63,3 @@ def _compile(model: Model) -> None:
     tracker, blank = Tracker(model), np.zeros((64, 64, 3), np.uint8)
     tracker.add(blank, [16, 16, 32, 32])
     tracker.update(blank)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    checkpoint_help = "its directory; default: the weights in the package"
-    parser.add_argument("--checkpoint", default=TINY, help=checkpoint_help)
-    serve(load(parser.parse_args(argv).checkpoint))
-
-
-if __name__ == "__main__":
-    run_main(main)

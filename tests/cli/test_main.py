@@ -24,8 +24,8 @@ def test_version(capsys):
 
 
 def test_an_unknown_command_is_refused_with_the_closest():
-    with pytest.raises(InputError, match="did you mean 'evaluate'"):
-        cli.main(["evalute"])
+    with pytest.raises(InputError, match="did you mean 'export'"):
+        cli.main(["exprot"])
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)

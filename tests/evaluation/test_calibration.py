@@ -47,11 +47,10 @@ def test_the_command_writes_a_calibrated_copy(tmp_path, variables, capsys):
     results.write_result(directory, "a", boxes, scores, None, floats=True)
     manifest = {"checkpoint_sha256": checkpoint.sha256(tmp_path / "c"), "recovery": None}
     (directory / "manifest.json").write_text(json.dumps(manifest))
-    arguments = ["--data-dir", str(tmp_path / "data"), "--results", str(tmp_path / "results")]
 
     def run(source: str, output: str) -> None:
-        output = str(tmp_path / output)
-        calibration.main([*arguments, "--checkpoint", str(tmp_path / source), "--output", output])
+        results_dir, written = tmp_path / "results", tmp_path / output
+        print(calibration.calibrate(tmp_path / source, results_dir, sequences, written))
 
     run("c", "d")
     assert "of 5 frames" in capsys.readouterr().out

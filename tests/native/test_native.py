@@ -11,11 +11,11 @@ import pytest
 
 from asymtrack_jax import Tracker
 from asymtrack_jax.benchmark.network import random_variables
+from asymtrack_jax.cli.native import main
 from asymtrack_jax.config import VARIANTS, ModelConfig
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models.fuse import fuse
 from asymtrack_jax.native import library
-from asymtrack_jax.native.__main__ import main
 from asymtrack_jax.native.network import NativeNetwork
 from asymtrack_jax.native.weights import pack
 from asymtrack_jax.tracking.model import Model

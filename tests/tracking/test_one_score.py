@@ -13,13 +13,13 @@ from jax import export
 
 import asymtrack_jax
 from asymtrack_jax import Model, Tracker
+from asymtrack_jax.cli.export import main as export_command
 from asymtrack_jax.data.synthetic import render_clip
+from asymtrack_jax.export.onnx import export_onnx
+from asymtrack_jax.export.stablehlo import from_dict, to_dict
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.fuse import fuse
 from asymtrack_jax.tracking import vot
-from asymtrack_jax.tracking.export.__main__ import main as export_command
-from asymtrack_jax.tracking.export.onnx import export_onnx
-from asymtrack_jax.tracking.export.stablehlo import from_dict, to_dict
 from asymtrack_jax.tracking.slots import BatchedSlots, ThreadedSlots
 from asymtrack_jax.tracking.whole_video import VideoTracker
 from asymtrack_jax.weights import TINY

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import asymtrack_jax
-import track
+from asymtrack_jax.cli import track
 from asymtrack_jax.config import model_config
 from asymtrack_jax.data.synthetic import render_clip
 from asymtrack_jax.errors import InputError
@@ -59,7 +59,7 @@ def test_follows_two_targets_in_a_video(tmp_path, clip, weights, capsys):
 
 
 def test_follows_images_of_changing_size(tmp_path, model, monkeypatch):
-    monkeypatch.setattr(asymtrack_jax, "load", lambda directory: model)
+    monkeypatch.setattr(track, "load", lambda directory: model)
     for index, (frame, side) in enumerate(zip(render_clip(4), [200, 200, 90, 300], strict=True)):
         image = cv2.resize(frame, (side, side))
         cv2.imwrite(str(tmp_path / f"{index}.jpg"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
@@ -71,14 +71,14 @@ def test_follows_images_of_changing_size(tmp_path, model, monkeypatch):
 
 def test_works_without_any_argument(tmp_path, model, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(asymtrack_jax, "load", {TINY: model}.__getitem__)
+    monkeypatch.setattr(track, "load", {TINY: model}.__getitem__)
     assert track.main([]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["track.mp4", "track.txt"]
     assert "mean IoU with the truth" in capsys.readouterr().out
 
 
 def test_an_animation_of_a_chosen_clip_with_recovery(tmp_path, model, monkeypatch):
-    monkeypatch.setattr(asymtrack_jax, "load", lambda directory: model)
+    monkeypatch.setattr(track, "load", lambda directory: model)
     output = tmp_path / "track.gif"
     arguments = ["--seed", "5", "--output", str(output), "--recover"]
     with pytest.raises(InputError, match="not calibrated"):
@@ -96,7 +96,7 @@ def test_an_animation_of_a_chosen_clip_with_recovery(tmp_path, model, monkeypatc
 def test_interrupt_ends_with_status_130(tmp_path, clip, model, monkeypatch, capsys):
     path, bbox = clip
     annotate = drawing.annotate
-    monkeypatch.setattr(asymtrack_jax, "load", lambda directory: model)
+    monkeypatch.setattr(track, "load", lambda directory: model)
 
     def interrupt(*arguments):
         os.kill(os.getpid(), signal.SIGINT)

@@ -3,13 +3,14 @@
 import os
 from pathlib import Path
 
+import flatbuffers  # noqa: F401  (jax.export needs it, so its absence is told before any work)
 import jax
 from jax import export
 from jaxtyping import Array, Float, UInt8
 
+from asymtrack_jax.export.files import write
 from asymtrack_jax.models.efficientmod import Modulation
 from asymtrack_jax.models.modulation import DynamicKernels
-from asymtrack_jax.tracking.export.files import write
 from asymtrack_jax.tracking.model import Model
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -28,9 +29,6 @@ def export_stablehlo(model: Model, directory: str | os.PathLike[str]) -> list[Pa
 
     Returns:
         The files' paths.
-
-    Raises:
-        ImportError: flatbuffers, which `jax.export` needs, is not installed.
     """
     c = model.config
 

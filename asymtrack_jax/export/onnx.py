@@ -18,10 +18,10 @@ import onnx
 from onnx import helper, numpy_helper
 
 from asymtrack_jax.config import ModelConfig
+from asymtrack_jax.export.files import write
 from asymtrack_jax.images import IMAGENET_MEAN, IMAGENET_STD
 from asymtrack_jax.models.modulation import KERNEL_WIDTH
 from asymtrack_jax.tracking.calibration import LEAST_SCORE, Calibration
-from asymtrack_jax.tracking.export.files import write
 
 OPSET = 20  # the first with Gelu
 LAYER_NORM_EPSILON = 1e-5

@@ -1,0 +1,71 @@
+"""Follows targets through a video, and writes an annotated video and a file of boxes.
+
+  $ asymtrack track clip.mp4 --init-bbox 120,80,60,90 --output out.mp4
+
+The input is a video file, a folder of images, a folder with img/ and groundtruth.txt (whose first
+box is then followed, and the true boxes are drawn too), a camera's index, a URL (rtsp, http) or a
+GStreamer pipeline. Boxes are x, y, w, h in pixels; frames and targets count from 0. Ctrl-C stops
+after the current frame, keeps what was done, and exits with status 130.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+
+from asymtrack_jax.cli.arguments import parse
+from asymtrack_jax.compilation import keep_compiled
+from asymtrack_jax.tracking.model import load
+from asymtrack_jax.tracking.recovery import choose_recovery
+from asymtrack_jax.tracking.tracker import Tracker
+from asymtrack_jax.video.follow import choose_bboxes, follow_to_files, summary
+from asymtrack_jax.video.sources import open_source
+from asymtrack_jax.video.tracks import boxes_path
+from asymtrack_jax.video.writers import open_writer
+from asymtrack_jax.weights import TINY
+
+
+@dataclasses.dataclass(frozen=True)
+class TrackOptions:
+    """What to follow.
+
+    Attributes:
+        input: the video; by default a rendered clip with known boxes.
+        init_bbox: x,y,w,h of a target in the first frame, pixels; repeat it for several targets. By
+            default the first true box, or one that is drawn in a window.
+        checkpoint: its directory; by default the weights in the package.
+        recover: search wider, and say so, while the score stays low.
+        seed: random seed of the rendered clip.
+        output: the annotated video: .mp4, .mkv, .avi or .gif.
+        boxes: the file of boxes: .txt (one line per frame with x,y,w,h,score of each target), .csv
+            or .jsonl (one line per frame and target, with frame, target and lost too). By default
+            the output's name in .txt. `asymtrack evaluate --results` reads all three.
+        show: show the video in a window too, where keys pause, and add, redraw and remove targets.
+    """
+
+    input: tyro.conf.Positional[str | None] = None
+    init_bbox: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    checkpoint: Path = TINY
+    recover: bool = False
+    seed: int = 3
+    output: Path = Path("track.mp4")
+    boxes: Path | None = None
+    show: bool = False
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Follows, writes both files, and prints a summary; returns the exit status."""
+    options = parse(TrackOptions, arguments, "track", __doc__)
+    keep_compiled()
+    source = open_source(options.input, options.seed)
+    if options.init_bbox:  # of whatever target
+        source = dataclasses.replace(source, truth=None)
+    video = open_writer(options.output, source.fps)
+    boxes = boxes_path(options.output, options.boxes)
+    model = load(options.checkpoint)
+    tracker = Tracker(model, choose_recovery(options.recover, model))
+    init_bboxes = choose_bboxes(options.init_bbox, source)
+    followed = follow_to_files(tracker, source, init_bboxes, video, boxes, show=options.show)
+    print(summary(followed, source, video.path, boxes))
+    return 130 if followed.interrupted else 0
