@@ -38,10 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("checkpoint", checkpoint, type=Path, default=TINY)
     results = "score this folder of result files instead of tracking; may be repeated"
     add("results", results, type=Path, action="append", default=[])
-    add("one-based", "the results count pixels from 1", action="store_true")
+    origin = "what the top-left pixel is in result files; default: as the field's, 1 for otb100"
+    add("origin", origin, type=int, choices=(0, 1))
     recover = "when the score stays low, search wider; not what benchmarks ask for"
     add("recover", recover, action="store_true")
-    add("output", "default: results/DATASET", type=Path)
+    add("output", "default: results/DATASET", type=_output)
     add("protocol", "default: the data set's own", choices=PROTOCOLS)
     floats = "write boxes as floats; by default they are truncated to integers, as published"
     add("float-results", floats, action="store_true")
@@ -49,6 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("workers", "threads that read images", type=int, default=2, metavar="N")
     add("shard", "do the I-th of N shares, such as 1/4", default="1/1", metavar="I/N")
     return evaluate(Options(**vars(parser.parse_args(arguments))), arguments)
+
+
+def _output(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("is empty; name a folder, or . for this one")
+    return Path(text)
 
 
 if __name__ == "__main__":

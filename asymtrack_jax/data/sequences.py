@@ -132,6 +132,9 @@ def read_frame(path: Path) -> Frame:
 def decode_frame(data: bytes, name: object) -> Frame:
     """Decodes an image file's content as RGB; `name` is for messages.
 
+    Damage within a JPEG's scan goes unnoticed: the format has no checksum, and OpenCV does not pass
+    on what its decoder may find.
+
     Raises:
         InputError: it is no image, or a JPEG that breaks off. OpenCV would fill the rest of that
             with grey and carry on.

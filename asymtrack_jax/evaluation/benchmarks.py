@@ -30,6 +30,8 @@ class Benchmark:
         folder: its name below the folder of all data sets.
         num_sequences: of the whole set, where it is fixed.
         prefix: what the field's result files have before a sequence's name.
+        origin: what the top-left pixel's x and y are in the field's result files. Their numbers are
+            those of the data set's own annotation, which OTB's counts from 1.
         server: whose evaluation server scores it, since its annotation is withheld.
         attributes: reads which sequences have which attribute.
     """
@@ -40,6 +42,7 @@ class Benchmark:
     folder: str
     num_sequences: int | None = None
     prefix: str = ""
+    origin: int = 0
     server: str | None = None
     attributes: Callable[[], Attributes] | None = None
 
@@ -87,7 +90,7 @@ BENCHMARKS = {
         511,
         server="TrackingNet",
     ),
-    "otb100": Benchmark(otb.read_sequences, "otb", otb.LAYOUT, "otb100", 100),
+    "otb100": Benchmark(otb.read_sequences, "otb", otb.LAYOUT, "otb100", 100, origin=1),
     "uav123": Benchmark(uav123.read_sequences, "otb", uav123.LAYOUT, "uav123", 123, "uav_"),
     "nfs": Benchmark(
         functools.partial(nfs.read_sequences, rate=30), "otb", nfs.LAYOUT, "nfs", 100, "nfs_"

@@ -70,7 +70,8 @@ def calibrate(
             f"{directory} holds results of another checkpoint than {source}, or of "
             "recovery: evaluate this one, without"
         )
-    frames = collect(results.ResultFolder(source.name, directory), sequences)
+    origin = results.read_origin(directory, 0)
+    frames = collect(results.ResultFolder(source.name, directory, origin), sequences)
     calibration = fit(frames)
     metadata = {**loaded.metadata, KEY: dataclasses.asdict(calibration)}
     path = checkpoint.save(output, loaded.config, loaded.variables, metadata)

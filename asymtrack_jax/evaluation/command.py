@@ -26,7 +26,7 @@ class Options:
     data_dir: Path | None = None
     checkpoint: Path = TINY
     results: Sequence[Path] = ()
-    one_based: bool = False
+    origin: int | None = None
     recover: bool = False
     output: Path | None = None
     protocol: str | None = None
@@ -54,15 +54,15 @@ def evaluate(options: Options, arguments: Sequence[str]) -> int:
         output = options.output or Path("results") / f"{options.dataset}_comparison"
         folders = _result_folders(options)
         output.mkdir(parents=True, exist_ok=True)
-        _report(options, sequences, folders, output)
-        return 0
+        return 0 if _report(options, sequences, folders, output) else 1
     output = options.output or Path("results") / options.dataset
     run = _track(options, sequences, shard, output / results.BOXES, arguments)
-    folder = ResultFolder(options.checkpoint.resolve().name, output / results.BOXES)
+    folder = _folder(options, options.checkpoint.resolve().name, output / results.BOXES)
+    reported = True
     if any(folder.find(sequence.name) for sequence in sequences):
-        _report(options, sequences, [folder], output)
+        reported = _report(options, sequences, [folder], output)
     _print_run(run)
-    return run.exit_status
+    return run.exit_status or int(not reported)
 
 
 def _parse_shard(text: str) -> tuple[int, int]:
@@ -85,13 +85,15 @@ def _track(
     """Tracks what is not tracked yet, or this process's share of it."""
     model = models.load(options.checkpoint)
     recovery = choose_recovery(options.recover, model)
+    origin = BENCHMARKS[options.dataset].origin if options.origin is None else options.origin
+    result_format = results.ResultFormat(options.float_results, origin)
     manifest = results.make_manifest(
         options.checkpoint,
         model.config,
         options.dataset,
         options.protocol or BENCHMARKS[options.dataset].protocol,
         recovery=dataclasses.asdict(recovery) if options.recover else None,
-        floats=options.float_results,
+        result_format=result_format,
         options=dataclasses.asdict(options),
         command=shlex.join(["python", "evaluate.py", *arguments]),
     )
@@ -103,14 +105,13 @@ def _track(
         make_batch_tracker(model, batch_size, recovery),
         share,
         directory,
-        floats=options.float_results,
+        result_format,
         workers=options.workers,
     )
 
 
 def _result_folders(options: Options) -> list[ResultFolder]:
     """The folders of results that were named; an output of this command stands for its boxes."""
-    prefix = BENCHMARKS[options.dataset].prefix
     named: dict[str, ResultFolder] = {}
     for path in options.results:
         if not path.is_dir():
@@ -121,8 +122,16 @@ def _result_folders(options: Options) -> list[ResultFolder]:
         if label in named:
             label = str(path)
         directory = path / results.BOXES if (path / results.BOXES).is_dir() else path
-        named[label] = ResultFolder(label, directory, options.one_based, prefix)
+        named[label] = _folder(options, label, directory)
     return list(named.values())
+
+
+def _folder(options: Options, label: str, directory: Path) -> ResultFolder:
+    benchmark = BENCHMARKS[options.dataset]
+    origin = options.origin
+    if origin is None:
+        origin = results.read_origin(directory, benchmark.origin)
+    return ResultFolder(label, directory, origin, benchmark.prefix)
 
 
 def _report(
@@ -130,8 +139,12 @@ def _report(
     sequences: Sequence[data.Sequence],
     folders: Sequence[ResultFolder],
     output: Path,
-) -> None:
-    """Scores results, prints and writes the report; or makes the archive that a server scores."""
+) -> bool:
+    """Scores results, prints and writes the report; or makes the archive that a server scores.
+
+    Returns:
+        Whether everything could be written; if not, it was printed all the same.
+    """
     benchmark = BENCHMARKS[options.dataset]
     if benchmark.server:
         for folder in folders:
@@ -139,7 +152,7 @@ def _report(
     annotated = [sequence for sequence in sequences if is_annotated(sequence)]
     if not annotated:
         print(f"{options.dataset}: the annotation is withheld; {benchmark.server} scores archives")
-        return
+        return True
     compared = report.compare(
         options.dataset,
         PROTOCOLS[options.protocol or benchmark.protocol],
@@ -148,17 +161,28 @@ def _report(
         num_sequences=benchmark.num_sequences,
         attributes=benchmark.attributes() if benchmark.attributes else None,
     )
-    shown = pictures.write_plots(compared, output)
-    shown |= pictures.write_reliability(compared, annotated, output)
+    notes = list(compared.notes)
+    shown: dict[str, str] = {}
     try:
-        shown |= pictures.write_contact_sheet(compared, annotated, output)
-    except InputError as error:
-        compared = dataclasses.replace(
-            compared, notes=[*compared.notes, f"no contact sheet: {error}"]
-        )
-    report.write(compared, output, shown)
+        shown |= pictures.write_plots(compared, output)
+        try:
+            shown |= pictures.write_reliability(compared, annotated, output)
+        except InputError as error:
+            notes.append(f"no plot of scores: {error}")
+        try:
+            shown |= pictures.write_contact_sheet(compared, annotated, output)
+        except InputError as error:
+            if not options.results:  # scoring alone needs no images
+                notes.append(f"no contact sheet: {error}")
+        compared = dataclasses.replace(compared, notes=notes)
+        report.write(compared, output, shown)
+    except OSError as error:
+        print(report.text(compared))
+        print(f"the report could not be written: {error}", file=sys.stderr)
+        return False
     print(report.text(compared))
     print(f"report: {output / 'report.md'}, with report.json and {', '.join(shown.values())}")
+    return True
 
 
 def _submit(

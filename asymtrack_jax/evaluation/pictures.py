@@ -18,6 +18,7 @@ from asymtrack_jax.evaluation.protocols import MEASURES
 from asymtrack_jax.evaluation.reliability import ScoredFrames, collect
 from asymtrack_jax.evaluation.report import Report, worst
 from asymtrack_jax.files import write_atomically
+from asymtrack_jax.video import drawing
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6f4e9c", "#555555")
 _DASHES = ("-", "--", "-.", ":")
@@ -190,7 +191,7 @@ def _reliability(title: str, frames: Mapping[str, ScoredFrames]) -> Figure:
 
 _ROWS, _COLUMNS = 8, 5
 _CELL_WIDTH, _CELL_HEIGHT = 300, 200
-_GREEN, _ORANGE, _WHITE = (80, 230, 80), (255, 140, 0), (255, 255, 255)  # RGB
+_GREEN, _ORANGE, _WHITE = drawing.TRUE_COLOUR, (255, 140, 0), (255, 255, 255)  # RGB
 _HEADING = 26
 
 
@@ -199,7 +200,7 @@ def write_contact_sheet(
 ) -> dict[str, str]:
     """Draws the annotated and the best tracker's box on frames of its worst sequences.
 
-    A row is a sequence; its frames are the first and others evenly up to the last.
+    A row is a sequence; its frames are the first and others evenly up to the last, counted from 0.
 
     Returns:
         The picture, by title.
@@ -217,7 +218,7 @@ def write_contact_sheet(
         last = min(len(predicted), len(sequence.boxes)) - 1
         frames = np.unique(np.linspace(0, last, _COLUMNS).round().astype(int))
         cells = [
-            _cell(sequence.frames[index], sequence.boxes[index], predicted[index], f"#{index + 1}")
+            _cell(sequence.frames[index], sequence.boxes[index], predicted[index], f"#{index}")
             for index in frames.tolist()
         ]
         blank = [np.full_like(cells[0], 255)] * (_COLUMNS - len(cells))
@@ -244,10 +245,7 @@ def _cell(
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     part = cv2.resize(frame[y1:y2, x1:x2], size, interpolation=how)
     for box, colour in drawn:
-        corners = (boxes.xywh_to_xyxy(box) - [x1, y1, x1, y1]) * scale
-        low, high = np.split(np.rint(corners).astype(int), 2)
-        for thickness, shade in ((3, (0, 0, 0)), (2, colour)):
-            cv2.rectangle(part, low.tolist(), high.tolist(), shade, thickness, cv2.LINE_AA)
+        drawing.draw_box(part, (box - [x1, y1, 0, 0]) * scale, colour, 2)
     overlap = f"IoU {boxes.iou(predicted, annotated):.2f}" if known else "absent"
     cell = np.full((_CELL_HEIGHT, _CELL_WIDTH, 3), 255, np.uint8)
     y, x = (_CELL_HEIGHT - size[1]) // 2, (_CELL_WIDTH - size[0]) // 2

@@ -254,6 +254,7 @@ class TrackingNet(Protocol):
         "norm_precision": np.linspace(0, 0.5, 21),
     }
 
+    @np.errstate(over="ignore")
     def score(self, prediction, annotation, visible=None, size=None) -> Scores:
         """See `Protocol.score`."""
         _check_finite(prediction)
@@ -321,6 +322,7 @@ class FrameErrors:
     valid: Bool[np.ndarray, " N"]
 
 
+@np.errstate(over="ignore")  # a prediction may be larger than floats square
 def frame_errors(
     prediction: Float[np.ndarray, "M 4"],
     annotation: Float[np.ndarray, "N 4"],
@@ -369,7 +371,7 @@ def _check_finite(prediction: Float[np.ndarray, "M 4"]) -> None:
     if unusable.any():
         frame = int(unusable.argmax())
         raise InputError(
-            f"predicted box {frame + 1} is {prediction[frame].tolist()}: "
+            f"the box predicted in frame {frame} (counted from 0) is {prediction[frame].tolist()}: "
             "boxes must be finite, with a width and height of at least 0"
         )
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError
-from asymtrack_jax.evaluation import protocols, results
+from asymtrack_jax.evaluation import protocols
 from asymtrack_jax.evaluation.results import ResultFolder
 
 NUM_BINS = 10
@@ -60,8 +60,7 @@ def collect(folder: ResultFolder, sequences: Iterable[Sequence]) -> ScoredFrames
     """
     scores, overlaps = [np.empty(0)], [np.empty(0)]
     for sequence in sequences:
-        path = folder.find(sequence.name)
-        said = results.read_scores(path.parent, path.stem) if path else None
+        said = folder.read_scores(sequence.name)
         if said is None:
             continue
         errors = protocols.frame_errors(
@@ -72,7 +71,7 @@ def collect(folder: ResultFolder, sequences: Iterable[Sequence]) -> ScoredFrames
         )
         if len(said) != len(errors.overlap):
             raise InputError(
-                f"{path} has {len(said)} scores beside it, and the sequence "
+                f"{folder.find(sequence.name)} has {len(said)} scores, and the sequence "
                 f"{len(errors.overlap)} frames"
             )
         scores.append(said[1:])

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from asymtrack_jax.data import sequences as data
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import protocols, results
@@ -15,6 +18,7 @@ from asymtrack_jax.evaluation.results import ResultFolder
 from asymtrack_jax.files import write_atomically
 
 _SHOWN = 10
+_FAR = 1_000_000  # pixels; no image is as large
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,11 +28,13 @@ class SequenceScores:
     Attributes:
         num_frames: length of the sequence.
         scores: by the protocol.
+        notes: what is odd about the result, although it can be scored.
         tracker_seconds: what the tracker took, without reading images; None if not recorded.
     """
 
     num_frames: int
     scores: Scores
+    notes: Sequence[str]
     tracker_seconds: float | None
 
 
@@ -104,7 +110,7 @@ def score_results(
         if path is None:
             continue
         try:
-            scored[sequence.name] = _score_result(path, folder.one_based, sequence, protocol)
+            scored[sequence.name] = _score_result(folder, path, sequence, protocol)
         except InputError as error:
             named = str(error) if str(path) in str(error) else f"{path}: {error}"
             problems.append(f"  {named}")
@@ -118,17 +124,31 @@ def score_results(
 
 
 def _score_result(
-    path: Path, one_based: bool, sequence: data.Sequence, protocol: Protocol
+    folder: ResultFolder, path: Path, sequence: data.Sequence, protocol: Protocol
 ) -> SequenceScores:
     size = sequence.size
     if size is None and isinstance(protocol, protocols.Got10k):
         height, width, _ = sequence.frames[0].shape
         size = height, width
-    boxes = results.read_result(path, one_based=one_based)
+    boxes = folder.read(sequence.name)
     scores = protocol.score(boxes, sequence.boxes, sequence.visible, size)
-    seconds = results.read_seconds(path.parent, path.stem)
+    seconds = results.read_seconds(path)
     total = None if seconds is None else float(seconds.sum())
-    return SequenceScores(len(sequence.boxes), scores, total)
+    return SequenceScores(len(sequence.boxes), scores, _odd(boxes, sequence.boxes), total)
+
+
+def _odd(boxes: Float[np.ndarray, "M 4"], annotated: Float[np.ndarray, "N 4"]) -> list[str]:
+    """What is odd about a result, although it can be scored."""
+    odd = []
+    if len(boxes) > len(annotated):
+        odd.append("longer than their sequence (what is beyond it was left out)")
+    if len(boxes) < len(annotated):
+        odd.append("shorter than their sequence (missing frames are failures)")
+    if np.abs(boxes[:1] - annotated[:1]).max(initial=0) >= 1:  # more than truncation does
+        odd.append("with another first box than their sequence (of other data, or see --origin)")
+    if np.abs(boxes).max(initial=0) > _FAR:
+        odd.append(f"with numbers beyond {_FAR:,} pixels")
+    return odd
 
 
 def compare(
@@ -170,11 +190,18 @@ def compare(
     for folder, found in scored.items():
         missing = [each.name for each in sequences if each.name not in found]
         if missing:
-            shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
             notes.append(
                 f"{folder.label} lacks results for {len(missing)} of {len(sequences)} sequences: "
-                f"{shown}"
+                f"{_some(missing)}"
             )
+        odd: dict[str, list[str]] = {}
+        for name, each in found.items():
+            for what in each.notes:
+                odd.setdefault(what, []).append(name)
+        notes += [
+            f"{folder.label} has {len(names)} results {what}: {_some(names)}"
+            for what, names in odd.items()
+        ]
     of = {
         name: having
         for name, names in (attributes or {}).items()
@@ -191,6 +218,10 @@ def compare(
     ]
     trackers.sort(key=lambda tracker: -tracker.overall.main)
     return Report(dataset, protocol, trackers, total, of, notes)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def worst(report: Report) -> list[str]:

@@ -1,11 +1,13 @@
-"""A folder of results: what a tracker returned, one file a sequence, and whose results they are.
+"""A folder of results: what a tracker returned, one file per sequence, and whose results they are.
 
-`<sequence>.txt` holds one line x, y, w, h a frame, tab-separated, `<sequence>_score.txt` the score
-of each, and `<sequence>_time.txt`, if sequences were tracked one at a time, the tracker's seconds
-for it. By default boxes are truncated
-to integers, as the published results of this tracker family are; that costs small targets some
-overlap, so compare like with like.
+`<sequence>.txt` holds one line x, y, w, h per frame, tab-separated, `<sequence>_score.txt` the
+score of each, and `<sequence>_time.txt`, if sequences were tracked one at a time, the tracker's
+seconds for it. By default boxes are truncated to integers, as the published results of this tracker
+family are; that costs small targets some overlap, so compare like with like. The top-left pixel is
+0, 0 or 1, 1, as the field's result files of the data set have it.
 `manifest.json` says what made them; a folder never mixes results of two makers.
+
+Results of others may also be files of `video.tracks`, and be named as `find_result` says.
 """
 
 import dataclasses
@@ -27,11 +29,36 @@ from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.files import write_atomically
 from asymtrack_jax.models import checkpoint
+from asymtrack_jax.video.tracks import SUFFIXES, read_track
 
 BOXES = "boxes"  # the folder's name within an evaluation's output
 MANIFEST = "manifest.json"
 _TIME, _SCORE = "_time", "_score"  # what follows a sequence's name
-_IDENTITY = ("checkpoint_sha256", "dataset", "recovery", "result_format")
+_IDENTITY = {  # what is the same in all runs of a folder, and what a manifest without it means
+    "checkpoint_sha256": None,
+    "dataset": None,
+    "recovery": None,
+    "result_format": None,
+    "origin": 0,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ResultFormat:
+    """How boxes are written.
+
+    Attributes:
+        floats: as they are, instead of truncated to integers.
+        origin: what the top-left pixel's x and y are, 0 or 1.
+    """
+
+    floats: bool = False
+    origin: int = 0
+
+    def written(self, boxes: Float[np.ndarray, "*b 4"]) -> Float[np.ndarray, "*b 4"]:
+        """The numbers that are written for boxes (xywh, pixels from 0)."""
+        shifted = boxes + np.array([self.origin, self.origin, 0, 0])
+        return shifted if self.floats else np.trunc(shifted)
 
 
 def make_manifest(
@@ -41,7 +68,7 @@ def make_manifest(
     protocol: str,
     *,
     recovery: Mapping[str, Any] | None,
-    floats: bool,
+    result_format: ResultFormat,
     options: Mapping[str, Any],
     command: str,
 ) -> dict[str, Any]:
@@ -53,7 +80,7 @@ def make_manifest(
         dataset: its name.
         protocol: name of the protocol it is to be scored by.
         recovery: the rules by which targets are lost and found; None if there are none.
-        floats: whether boxes are written as floats instead of truncated integers.
+        result_format: how boxes are written.
         options: of the command.
         command: that a person would give to do it again.
     """
@@ -68,7 +95,8 @@ def make_manifest(
         "precision": f"float32, matrix products {precision or 'default'}",
         "device": f"{device.platform}: {device.device_kind}",
         "recovery": recovery,
-        "result_format": "float" if floats else "int",
+        "result_format": "float" if result_format.floats else "int",
+        "origin": result_format.origin,
         "command": command,
         "options": dict(options),
         "versions": {
@@ -92,10 +120,9 @@ def open_results_dir(directory: Path, manifest: Mapping[str, Any]) -> None:
     path = directory / MANIFEST
     if path.exists():
         known = read_manifest(directory)
-        if differing := [name for name in _IDENTITY if known.get(name) != manifest[name]]:
-            found = "; ".join(
-                f"{name} {known.get(name)}, now {manifest[name]}" for name in differing
-            )
+        pairs = {name: (known.get(name, old), manifest[name]) for name, old in _IDENTITY.items()}
+        if differing := {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}:
+            found = "; ".join(f"{name} {old}, now {new}" for name, (old, new) in differing.items())
             raise InputError(
                 f"{directory} holds results of another run ({found}): choose another output folder"
             )
@@ -111,7 +138,9 @@ def open_results_dir(directory: Path, manifest: Mapping[str, Any]) -> None:
     write_atomically(path, (json.dumps(manifest, indent=2, default=str) + "\n").encode())
 
 
-def finished(directory: Path, sequences: Iterable[Sequence], *, floats: bool) -> list[Sequence]:
+def finished(
+    directory: Path, sequences: Iterable[Sequence], result_format: ResultFormat
+) -> list[Sequence]:
     """The sequences that have a result: a file that can be read, with one line a frame.
 
     Raises:
@@ -120,7 +149,7 @@ def finished(directory: Path, sequences: Iterable[Sequence], *, floats: bool) ->
     """
     sequences = list(sequences)
     _check_names([sequence.name for sequence in sequences])
-    return [sequence for sequence in sequences if _is_finished(directory, sequence, floats)]
+    return [sequence for sequence in sequences if _is_finished(directory, sequence, result_format)]
 
 
 def write_result(
@@ -129,21 +158,19 @@ def write_result(
     boxes: Float[np.ndarray, "N 4"],
     scores: Float[np.ndarray, " N"],
     seconds: Float[np.ndarray, " N"] | None,
-    *,
-    floats: bool,
+    result_format: ResultFormat,
 ) -> None:
     """Writes a sequence's boxes (xywh, pixels), scores, and times if there are any.
 
     Each file appears whole or not at all.
     """
-    box_format = "\t".join(["%.6f" if floats else "%d"] * 4) + "\n"
+    box_format = "\t".join(["%.6f" if result_format.floats else "%d"] * 4) + "\n"
     # The boxes last: with them the sequence counts as finished.
     for suffix, values in ((_TIME, seconds), (_SCORE, scores)):
         if values is not None:
             lines = "".join(f"{value:.6f}\n" for value in values)
             write_atomically(directory / f"{name}{suffix}.txt", lines.encode())
-    rounded = _as_written(boxes, floats)
-    lines = "".join(box_format % tuple(box) for box in rounded)
+    lines = "".join(box_format % tuple(box) for box in result_format.written(boxes))
     write_atomically(boxes_path(directory, name), lines.encode())
 
 
@@ -154,24 +181,44 @@ class ResultFolder:
     Attributes:
         label: what tables and plots call the tracker.
         directory: where the files are.
-        one_based: whether boxes count pixels from 1.
+        origin: what the top-left pixel's x and y are in the files, 0 or 1.
         prefix: what files may have before a sequence's name.
     """
 
     label: str
     directory: Path
-    one_based: bool = False
+    origin: int = 0
     prefix: str = ""
 
     def find(self, name: str) -> Path | None:
         """The file of a sequence, if there is one."""
         return find_result(self.directory, name, self.prefix)
 
-    def read(self, name: str) -> Any:
-        """The boxes of a sequence that has a file, xywh [N, 4]; `InputError` if it is damaged."""
+    def read(self, name: str) -> Float[np.ndarray, "N 4"]:
+        """The boxes of a sequence that has a file, xywh in pixels from 0.
+
+        Raises:
+            InputError: see `read_track`.
+        """
         path = self.find(name)
         assert path is not None
-        return read_result(path, one_based=self.one_based)
+        return read_track(path).bboxes - np.array([self.origin, self.origin, 0, 0])
+
+    def read_scores(self, name: str) -> Float[np.ndarray, " N"] | None:
+        """The score of each frame of a sequence, of a file beside the boxes' or in it, if any.
+
+        Raises:
+            InputError: they are damaged, or not in [0, 1].
+        """
+        path = self.find(name)
+        if path is None:
+            return None
+        scores = _read_numbers(path.with_name(f"{path.stem}{_SCORE}.txt"))
+        if scores is None:
+            scores = read_track(path).scores
+        if scores is not None and not ((scores >= 0) & (scores <= 1)).all():  # as NaN is not
+            raise InputError(f"the scores of {path} must be numbers from 0 to 1")
+        return scores
 
 
 def boxes_path(directory: Path, name: str) -> Path:
@@ -182,46 +229,33 @@ def boxes_path(directory: Path, name: str) -> Path:
 def find_result(directory: Path, name: str, prefix: str = "") -> Path | None:
     """The file of a sequence's boxes, as this package or another tracker's toolkit names it.
 
+    It is `<sequence>.txt`, `.csv` or `.jsonl`, `<prefix><sequence>.txt` or
+    `<sequence>/<sequence>_001.txt`.
+
     Args:
         directory: the folder of results.
         name: of the sequence.
         prefix: what some toolkits have before it.
     """
-    names = (f"{name}.txt", f"{prefix}{name}.txt", f"{name}/{name}_001.txt")
+    names = (
+        *(f"{name}{suffix}" for suffix in SUFFIXES),
+        f"{prefix}{name}.txt",
+        f"{name}/{name}_001.txt",
+    )
     return next((path for path in (directory / name for name in names) if path.is_file()), None)
 
 
-def read_result(path: Path, *, one_based: bool = False) -> Float[np.ndarray, "N 4"]:
-    """Reads a sequence's boxes (xywh, pixels), separated by commas, tabs or spaces.
-
-    Args:
-        path: the file.
-        one_based: whether the top-left pixel is 1, 1 in it instead of 0, 0.
-
-    Raises:
-        InputError: it cannot be read, or a line is no box.
-    """
-    boxes = read_boxes(path)
-    boxes[:, :2] -= one_based
-    return boxes
-
-
-def read_seconds(directory: Path, name: str) -> Float[np.ndarray, " N"] | None:
-    """The tracker's seconds for each frame of a sequence; None if no file says.
+def read_seconds(path: Path) -> Float[np.ndarray, " N"] | None:
+    """The tracker's seconds for each frame, beside a file of boxes; None if no file says.
 
     Raises:
         InputError: the file is there, but holds something else.
     """
-    return _read_numbers(directory / f"{name}{_TIME}.txt")
-
-
-def read_scores(directory: Path, name: str) -> Float[np.ndarray, " N"] | None:
-    """The tracker's score of each frame of a sequence, 1 of the first; None if no file says.
-
-    Raises:
-        InputError: the file is there, but holds something else.
-    """
-    return _read_numbers(directory / f"{name}{_SCORE}.txt")
+    beside = path.with_name(f"{path.stem}{_TIME}.txt")
+    seconds = _read_numbers(beside)
+    if seconds is not None and not ((seconds >= 0) & np.isfinite(seconds)).all():
+        raise InputError(f"{beside} must hold finite numbers of seconds")
+    return seconds
 
 
 def _read_numbers(path: Path) -> Float[np.ndarray, " N"] | None:
@@ -233,7 +267,7 @@ def _read_numbers(path: Path) -> Float[np.ndarray, " N"] | None:
         raise InputError(f"{path} must hold one number a line: {error}") from error
 
 
-def _is_finished(directory: Path, sequence: Sequence, floats: bool) -> bool:
+def _is_finished(directory: Path, sequence: Sequence, result_format: ResultFormat) -> bool:
     path = boxes_path(directory, sequence.name)
     if not path.exists():
         return False
@@ -243,16 +277,13 @@ def _is_finished(directory: Path, sequence: Sequence, floats: bool) -> bool:
         return False
     if len(boxes) != len(sequence.frames):
         return False
-    if not np.allclose(boxes[0], _as_written(sequence.boxes[0], floats), rtol=0, atol=1e-5):
+    expected = result_format.written(sequence.boxes[0])
+    if not np.allclose(boxes[0], expected, rtol=0, atol=1e-5):
         raise InputError(
             f"{path} starts from {boxes[0].tolist()} and the sequence from "
-            f"{sequence.boxes[0].tolist()}: a result on other data; choose another output folder"
+            f"{expected.tolist()}: a result on other data; choose another output folder"
         )
     return True
-
-
-def _as_written(boxes: Float[np.ndarray, "*b 4"], floats: bool) -> Float[np.ndarray, "*b 4"]:
-    return boxes if floats else np.trunc(boxes)
 
 
 def _check_names(names: list[str]) -> None:
@@ -284,3 +315,17 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         raise InputError(f"{path} is not a manifest; choose another output folder")
     return manifest
+
+
+def read_origin(directory: Path, default: int) -> int:
+    """What the top-left pixel is in a folder's results: as its manifest says, if it has one.
+
+    Raises:
+        InputError: the manifest is damaged.
+    """
+    if not (directory / MANIFEST).is_file():
+        return default
+    origin = read_manifest(directory).get("origin", _IDENTITY["origin"])
+    if origin not in (0, 1):
+        raise InputError(f"{directory / MANIFEST} gives the origin {origin!r}; expected 0 or 1")
+    return origin

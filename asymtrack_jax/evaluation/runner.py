@@ -3,31 +3,18 @@
 import collections
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from tqdm import tqdm
 
 from asymtrack_jax.data.sequences import Frame, Sequence
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import results
-
-
-@runtime_checkable
-class Tracker(Protocol):
-    """What follows one target: `asymtrack_jax.Tracker`, or anything of its shape."""
-
-    def init(self, frame: UInt8[np.ndarray, "H W 3"], init_bbox: Float[np.ndarray, "4"]) -> None:
-        """Starts on a target, xywh in pixels."""
-        ...
-
-    def update(self, frame: UInt8[np.ndarray, "H W 3"]) -> tuple[Any, Any]:
-        """The target's box in the next frame, and a score."""
-        ...
 
 
 @runtime_checkable
@@ -84,8 +71,8 @@ def run(
     slots: Slots,
     sequences: Iterable[Sequence],
     directory: Path,
+    result_format: results.ResultFormat,
     *,
-    floats: bool,
     workers: int = 2,
 ) -> Run:
     """Tracks every sequence that has no finished result in a folder, and writes its result there.
@@ -100,14 +87,14 @@ def run(
         slots: of `tracking.slots.make_batch_tracker`, or anything of their shape.
         sequences: with unique names.
         directory: a folder that `results.open_results_dir` has opened.
-        floats: write boxes as floats instead of truncated integers.
+        result_format: how boxes are written.
         workers: threads that read frames.
 
     Raises:
         InputError: see `results.finished`.
     """
     sequences = list(sequences)
-    finished = {each.name for each in results.finished(directory, sequences, floats=floats)}
+    finished = {each.name for each in results.finished(directory, sequences, result_format)}
     todo = [sequence for sequence in sequences if sequence.name not in finished]
     todo.sort(key=lambda sequence: -len(sequence.frames))
     outcome = Run(skipped=len(finished))
@@ -125,7 +112,7 @@ def run(
                 seconds = np.array(video.seconds) if slots.count == 1 else None
                 boxes, scores = np.array(video.boxes), np.array(video.scores)
                 name = video.sequence.name
-                results.write_result(directory, name, boxes, scores, seconds, floats=floats)
+                results.write_result(directory, name, boxes, scores, seconds, result_format)
                 outcome.finished += 1
                 outcome.frames += len(boxes)
         except KeyboardInterrupt:
@@ -257,38 +244,6 @@ class _Work:
         self._outcome.failures[video.sequence.name] = reason
         self._progress.total -= len(video.sequence.frames) - len(video.boxes)
         self._progress.refresh()
-
-
-def run_sequence(
-    tracker: Tracker, sequence: Sequence, on_frame: Callable[[], Any] = lambda: None
-) -> tuple[Float[np.ndarray, "N 4"], Float[np.ndarray, " N"]]:
-    """Tracks one sequence from its first annotated box.
-
-    Args:
-        tracker: anything of the shape of `asymtrack_jax.Tracker`.
-        sequence: what to track.
-        on_frame: called after every frame.
-
-    Returns:
-        One box a frame (xywh, pixels), the first being the annotated one, and the tracker's own
-        seconds for each, without the reading of images.
-
-    Raises:
-        InputError: a frame cannot be read, or the tracker refuses it or the first box.
-        FloatingPointError: the network's output is not finite.
-    """
-    boxes, seconds = np.empty((len(sequence.frames), 4)), np.empty(len(sequence.frames))
-    for index in range(len(sequence.frames)):
-        frame = sequence.frames[index]
-        start = time.perf_counter()
-        if index == 0:
-            boxes[0] = sequence.boxes[0]
-            tracker.init(frame, boxes[0])
-        else:
-            boxes[index], _ = tracker.update(frame)
-        seconds[index] = time.perf_counter() - start
-        on_frame()
-    return boxes, seconds
 
 
 def _compile(slots: Slots) -> None:

@@ -68,7 +68,7 @@ def _files(server: str, folder: ResultFolder, sequence: Sequence) -> dict[str, s
     if server == "TrackingNet":
         return {f"{name}.txt": lines}
     files = {f"{name}/{name}_001.txt": lines}
-    seconds = results.read_seconds(found.parent, name)
+    seconds = results.read_seconds(found)
     if seconds is not None:
         files[f"{name}/{name}_time.txt"] = "".join(f"{value:.6f}\n" for value in seconds)
     return files
@@ -84,4 +84,4 @@ def _check(name: str, boxes: Float[np.ndarray, "N 4"], num_frames: int) -> None:
     bad = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] <= 0).any(axis=1)
     if bad.any():
         frame = int(bad.argmax())
-        raise InputError(f"{name}: box {frame + 1} is {boxes[frame].tolist()}")
+        raise InputError(f"{name}: the box of frame {frame} is {boxes[frame].tolist()}")

@@ -4,10 +4,11 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from asymtrack_jax.boxes import cxcywh_to_xywh, iou, xywh_to_xyxy
+from asymtrack_jax.boxes import cxcywh_to_xywh, iou
 from asymtrack_jax.data.augment import Batch
+from asymtrack_jax.video import drawing
 
-_TRUE, _PREDICTED = (60, 220, 90), (255, 140, 0)
+_TRUE, _PREDICTED = drawing.TRUE_COLOUR, (255, 140, 0)
 _PAPER, _INK = (24, 26, 30), (235, 235, 235)
 _GAP = 12
 _SIDE = 256  # search crops are shown at least this large
@@ -52,7 +53,7 @@ def _draw_pair(
     zoom = max(1, -(-_SIDE // len(search)))
     template, search = (_enlarge(image, zoom) for image in (template, search))
     for box, colour in ((true, _TRUE), (predicted, _PREDICTED)):
-        _draw_box(search, box, colour)
+        drawing.draw_box(search, box * len(search), colour, 2)
     (z, x), left = (len(template), len(search)), len(template) + _GAP
     tile = np.full((x + _GAP, left + x + _GAP, 3), _PAPER, np.uint8)
     tile[:z, :z] = template
@@ -66,10 +67,3 @@ def _draw_pair(
 
 def _enlarge(image: Image, zoom: int) -> Image:
     return image.repeat(zoom, axis=0).repeat(zoom, axis=1)
-
-
-def _draw_box(image: Image, box: Float[np.ndarray, "4"], colour: tuple[int, int, int]) -> None:
-    """Draws an xywh box, in sides of the image, as far as it lies inside; dark around the line."""
-    x1, y1, x2, y2 = np.rint(xywh_to_xyxy(box).clip(-1, 2) * len(image)).astype(int).tolist()
-    for thickness, shade in ((4, (0, 0, 0)), (2, colour)):
-        cv2.rectangle(image, (x1, y1), (x2 - 1, y2 - 1), shade, thickness)

@@ -11,13 +11,13 @@ from asymtrack_jax.config import ModelConfig, TrainConfig
 from asymtrack_jax.data.augment import Batch
 from asymtrack_jax.data.sequences import Frame, Sequence, Source
 from asymtrack_jax.evaluation import protocols
-from asymtrack_jax.evaluation.runner import run_sequence
 from asymtrack_jax.images import normalise
 from asymtrack_jax.models.asymtrack import AsymTrack
 from asymtrack_jax.models.fuse import fuse
 from asymtrack_jax.tracking.model import Model
 from asymtrack_jax.tracking.tracker import Tracker
 from asymtrack_jax.training.losses import box_losses
+from asymtrack_jax.video.follow import follow
 
 EvalStep = Callable[[Any, Batch], tuple[Float[Array, "B 4"], dict[str, Array]]]
 
@@ -65,10 +65,15 @@ def track(
     tracker = Tracker(Model(config, fuse(variables), constant=False))
     protocol = protocols.PROTOCOLS["lasot"]
     scores = [
-        protocol.score(run_sequence(tracker, sequence)[0], sequence.boxes, sequence.visible)
+        protocol.score(_track(tracker, sequence), sequence.boxes, sequence.visible)
         for sequence in sequences
     ]
     return protocols.overall(scores).percent
+
+
+def _track(tracker: Tracker, sequence: Sequence) -> Float[np.ndarray, "N 4"]:
+    frames = (sequence.frames[index] for index in range(len(sequence.frames)))
+    return np.concatenate([step.bboxes for step in follow(tracker, frames, sequence.boxes[:1])])
 
 
 def first_sequences(source: Source, count: int, num_frames: int) -> list[Sequence]:

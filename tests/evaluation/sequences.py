@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from asymtrack_jax.data.readers import folder
+from asymtrack_jax.tracking.tracker import check_init_bboxes
 
 
 def write_sequences(directory, lengths):
@@ -26,6 +27,7 @@ class FakeSlots:
         self.boxes, self.starts, self.steps = {}, [], []
 
     def start(self, slot, frame, init_bbox):
+        check_init_bboxes(init_bbox[None], *frame.shape[:2])
         self.boxes[slot] = init_bbox
         if frame.shape[0] != 64:  # the runner's warm-up
             self.starts.append((slot, init_bbox[0]))

@@ -44,7 +44,7 @@ def test_the_command_writes_a_calibrated_copy(tmp_path, variables, capsys):
     directory = tmp_path / "results" / "boxes"
     directory.mkdir(parents=True)
     scores = np.array([1, 0.6, 0.7, 0.5, 0.4, 0.3])
-    results.write_result(directory, "a", boxes, scores, None, floats=True)
+    results.write_result(directory, "a", boxes, scores, None, results.ResultFormat(True))
     manifest = {"checkpoint_sha256": checkpoint.sha256(tmp_path / "c"), "recovery": None}
     (directory / "manifest.json").write_text(json.dumps(manifest))
 

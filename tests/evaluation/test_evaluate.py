@@ -115,6 +115,7 @@ def test_a_run_leaves_a_report_and_pictures(workplace):
     assert "weights lacks results for 1 of 2 sequences: broken" in content["notes"]
 
 
+ONE_PIXEL = np.array([1, 1, 0, 0])
 CURVES = ("success", "precision", "norm_precision")
 
 
@@ -249,11 +250,11 @@ def test_results_of_any_tracker_are_scored_without_network_and_images(place, mon
             (place / tracker / f"{name}.txt").write_text("\n".join(lines))
         shutil.rmtree(place / "root" / "folder" / "b" / "img", ignore_errors=True)
     arguments = ["--dataset", "folder", "--results", "theirs", "--results", str(place / "mine")]
-    assert evaluate.main([*arguments, "--one-based"]) == 0
+    assert evaluate.main([*arguments, "--origin", "1"]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "mine 95.24 100.00 100.00 -" in lines
     assert [line.split()[0] for line in lines[3:5]] == ["mine", "theirs"]
-    assert any("no contact sheet: no folder" in line for line in lines)
+    assert not any("contact sheet" in line for line in lines)  # there are no images
     output = place / "results" / "folder_comparison"
     assert {path.name for path in output.iterdir()} == {"report.json", "report.md"} | {
         f"{name}.{kind}" for name in CURVES for kind in ("png", "pdf")
@@ -296,3 +297,72 @@ def test_lasot_has_its_attributes():
     assert len(attributes) == 14
     assert len(attributes["scale variation"]) == 273
     assert "airplane-1" in attributes["illumination variation"] | attributes["low resolution"]
+
+
+def test_otb_counts_from_1_as_its_results_do(place, fake, monkeypatch, capsys):
+    sequences = benchmarks.read_sequences("folder", None)
+    otb = dataclasses.replace(BENCHMARKS["otb100"], layout="", read=lambda _: sequences)
+    monkeypatch.setitem(BENCHMARKS, "otb100", otb)
+    assert evaluate.main(["--dataset", "otb100"]) == 0
+    boxes = read_boxes(place / "results" / "otb100" / "boxes" / "a.txt")
+    np.testing.assert_array_equal(boxes, np.trunc(sequences[0].boxes + ONE_PIXEL))
+    (place / "theirs").mkdir()
+    for each in sequences:
+        np.savetxt(place / "theirs" / f"{each.name}.txt", each.boxes + ONE_PIXEL)
+    arguments = ["--dataset", "otb100", "--results", "theirs", "--results"]
+    assert evaluate.main([*arguments, "results/otb100"]) == 0
+    content = json.loads((place / "results" / "otb100_comparison" / "report.json").read_text())
+    assert [each["precision"] for each in content["trackers"]] == [100, 100]
+    assert content["trackers"][0]["name"] == "theirs"
+    assert content["trackers"][0]["success_auc"] == pytest.approx(100 * 20 / 21)
+    assert not [note for note in content["notes"] if "first box" in note]
+    assert evaluate.main([*arguments, "results/otb100", "--origin", "0"]) == 0
+    assert "2 results with another first box" not in capsys.readouterr().out
+    content = json.loads((place / "results" / "otb100_comparison" / "report.json").read_text())
+    assert len([note for note in content["notes"] if "first box" in note]) == 2
+
+
+def test_a_tiny_first_box_fails_its_sequence_alone(place, fake, capsys):
+    annotation = place / "root" / "folder" / "b" / "groundtruth.txt"
+    annotation.write_text("10,10,1e-200,1e-200\n" * 5)
+    assert evaluate.main(["--dataset", "folder"]) == 1
+    printed = capsys.readouterr().out
+    assert "failed: b: init_bbox x, y, w, h = 10, 10, 1e-200, 1e-200: width and height" in printed
+    assert "3 sequences finished now" in printed
+
+
+def test_an_output_that_cannot_be_written_is_reported_all_the_same(
+    place, fake, monkeypatch, capsys
+):
+    assert evaluate.main(["--dataset", "folder"]) == 0
+    capsys.readouterr()
+
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied", "worst.png")
+
+    monkeypatch.setattr(command.pictures, "write_contact_sheet", refuse)
+    monkeypatch.setattr(command.report, "write", refuse)
+    assert evaluate.main(["--dataset", "folder"]) == 1
+    printed = capsys.readouterr()
+    assert "folder, lasot protocol, 4 of 4 sequences" in printed.out
+    assert "the report could not be written: [Errno 13]" in printed.err
+
+
+def test_damaged_scores_leave_out_their_plot_alone(place, fake, monkeypatch, capsys):
+    monkeypatch.undo()
+    (place / "mine").mkdir()
+    for each in benchmarks.read_sequences("folder", place / "root" / "folder"):
+        np.savetxt(place / "mine" / f"{each.name}.txt", each.boxes)
+    (place / "mine" / "a_score.txt").write_text("1\nnan\n0.5\n")
+    monkeypatch.setattr(command.pictures, "write_plots", lambda report, directory: {})
+    data = ["--dataset", "folder", "--data-dir", str(place / "root" / "folder")]
+    assert evaluate.main([*data, "--results", str(place / "mine"), "--output", str(place)]) == 0
+    printed = capsys.readouterr().out
+    assert "note: no plot of scores: the scores of " in printed
+    assert "mine" in printed
+
+
+def test_an_empty_output_is_refused(place, capsys):
+    with pytest.raises(SystemExit):
+        evaluate.main(["--dataset", "folder", "--output", ""])
+    assert "argument --output: is empty; name a folder" in capsys.readouterr().err

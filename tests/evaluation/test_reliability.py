@@ -35,7 +35,7 @@ def test_scores_and_overlaps_are_of_the_same_frames(tmp_path):
     boxes[2] += [5, 0, 0, 0]
     sequences[0].boxes[3] = np.nan
     scores = np.array([1, 0.9, 0.4, 0.2])
-    results.write_result(tmp_path, "a", boxes, scores, None, floats=True)
+    results.write_result(tmp_path, "a", boxes, scores, None, results.ResultFormat(True))
     np.savetxt(tmp_path / "b.txt", sequences[1].boxes)  # a tracker without scores
     folder = ResultFolder("x", tmp_path)
     found = collect(folder, sequences)
@@ -43,5 +43,5 @@ def test_scores_and_overlaps_are_of_the_same_frames(tmp_path):
     np.testing.assert_allclose(found.overlaps, [1, 1 / 3, 0], atol=1e-6)
     assert len(collect(folder, sequences[1:]).scores) == 0
     (tmp_path / "a_score.txt").write_text("1\n0.5\n")
-    with pytest.raises(InputError, match=r"a\.txt has 2 scores .* 4 frames"):
+    with pytest.raises(InputError, match=r"a\.txt has 2 scores, .* 4 frames"):
         collect(folder, sequences)

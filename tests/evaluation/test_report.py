@@ -20,12 +20,13 @@ SEQUENCES = [sequence("a"), sequence("b", 8), sequence("c")]
 
 
 def write(directory, shifts, separator=","):
-    """Results whose boxes are all as far to the right as their sequence is given here."""
+    """Results whose boxes, but the first, are as far to the right as it says here."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, shift in shifts.items():
         length = 8 if name.endswith("b") else 4
-        line = separator.join(map(str, [BOX[0] + shift, *BOX[1:]]))
-        (directory / f"{name}.txt").write_text(f"{line}\n" * length)
+        boxes = [BOX] + [[BOX[0] + shift, *BOX[1:]]] * (length - 1)
+        lines = [separator.join(map(str, box)) for box in boxes]
+        (directory / f"{name}.txt").write_text("\n".join(lines))
     return ResultFolder(directory.name, directory)
 
 
@@ -40,15 +41,34 @@ def test_results_of_any_separator_are_scored(tmp_path, separator):
     assert tracker.num_frames == 16
 
 
-def test_one_based_results_are_marked(tmp_path):
-    write(tmp_path, {"a": 1, "b": 1, "c": 1})
-    for name in "abc":
-        path = tmp_path / f"{name}.txt"
-        path.write_text(path.read_text().replace(",10.0,", ",11.0,"))
-    compared = compare(ResultFolder("x", tmp_path, one_based=True))
+def test_results_that_count_from_1_are_shifted(tmp_path):
+    for each in SEQUENCES:
+        np.savetxt(tmp_path / f"{each.name}.txt", each.boxes + np.array([1, 1, 0, 0]))
+    compared = compare(ResultFolder("x", tmp_path, origin=1))
     assert compared.trackers[0].overall.percent["success_auc"] == pytest.approx(100 * 20 / 21)
+    assert not compared.notes
     compared = compare(ResultFolder("x", tmp_path))
     assert compared.trackers[0].overall.percent["success_auc"] < 92
+    (note,) = compared.notes
+    assert note.startswith("x has 3 results with another first box than their sequence")
+    assert note.endswith("see --origin): a, b, c")
+
+
+@pytest.mark.parametrize("protocol", ["otb", "trackingnet"])
+def test_what_is_odd_about_results_is_noted(tmp_path, protocol):
+    folder = write(tmp_path, {"a": 0, "b": 0, "c": 0})
+    lines = (tmp_path / "a.txt").read_text().splitlines(keepends=True)
+    (tmp_path / "a.txt").write_text("".join(lines[:3]))
+    (tmp_path / "b.txt").write_text(lines[0] * 9)
+    (tmp_path / "c.txt").write_text(lines[0] + "0,0,1e200,1e200\n" * 3)
+    compared = compare(folder, protocol=protocol)
+    notes = "\n".join(compared.notes)
+    assert "1 results shorter than their sequence (missing frames are failures): a" in notes
+    assert "1 results longer than their sequence (what is beyond it was left out): b" in notes
+    assert "1 results with numbers beyond 1,000,000 pixels: c" in notes
+    assert len(compared.notes) == 3
+    assert all(note in report.text(compared) for note in compared.notes)
+    assert compared.trackers[0].sequences["c"].scores.percent["precision"] < 30
 
 
 def test_results_are_found_as_other_toolkits_name_them(tmp_path):

@@ -6,23 +6,10 @@ from asymtrack_jax.data.readers.text import read_boxes
 from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import runner
+from asymtrack_jax.evaluation.results import ResultFormat
 from tests.evaluation.sequences import FakeSlots, write_sequences
 
-
-class FakeTracker:
-    """Moves the box one pixel to the right a frame, and remembers what it was shown."""
-
-    def __init__(self):
-        self.inits, self.frames = [], []
-
-    def init(self, frame, init_bbox):
-        self.bbox = np.array(init_bbox)
-        self.inits.append(init_bbox.tolist())
-
-    def update(self, frame):
-        self.bbox = self.bbox + np.array([1.0, 0, 0, 0])
-        self.frames.append(frame)
-        return self.bbox.copy(), 0.5
+FLOATS = ResultFormat(floats=True)
 
 
 @pytest.fixture
@@ -36,24 +23,13 @@ def sequences(tmp_path):
     return write_sequences(tmp_path / "data", {"a": 4, "b": 4, "c": 4})
 
 
-def test_each_sequence_starts_from_its_first_box_and_sees_every_frame_once(sequences):
-    tracker, shown = FakeTracker(), []
-    boxes, seconds = runner.run_sequence(tracker, sequences[1], lambda: shown.append(1))
-    assert tracker.inits == [[6.5, 6, 10, 12]]
-    assert [int(frame[0, 0, 0]) for frame in tracker.frames] == [1, 2, 3]
-    np.testing.assert_array_equal(boxes, sequences[1].boxes)
-    assert seconds.shape == (4,)
-    assert (seconds >= 0).all()
-    assert len(shown) == 4
-
-
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 @pytest.mark.parametrize("workers", [1, 4])
 def test_results_do_not_depend_on_slots_and_threads(tmp_path, output, count, workers):
     lengths = {"a": 2, "b": 9, "c": 1, "d": 5, "e": 5}
     sequences = write_sequences(tmp_path / "data", lengths)
     slots = FakeSlots(count)
-    outcome = runner.run(slots, sequences, output, floats=True, workers=workers)
+    outcome = runner.run(slots, sequences, output, FLOATS, workers=workers)
     assert (outcome.finished, outcome.frames, outcome.exit_status) == (5, 22, 0)
     assert 0 <= outcome.waiting_seconds + outcome.tracker_seconds <= outcome.wall_seconds
     for sequence in sequences:
@@ -70,7 +46,7 @@ def test_results_do_not_depend_on_slots_and_threads(tmp_path, output, count, wor
 def test_a_slot_that_ends_is_taken_at_once_and_the_longest_go_first(tmp_path, output):
     sequences = write_sequences(tmp_path / "data", {"a": 2, "b": 6, "c": 3, "d": 4})
     slots = FakeSlots(2)
-    runner.run(slots, sequences, output, floats=True)
+    runner.run(slots, sequences, output, FLOATS)
     # b (6.5) and d (8.5) begin, c (7.5) follows d, and a (5.5) follows whichever ends first.
     assert [x for _, x in slots.starts] == [6.5, 8.5, 7.5, 5.5]
     assert slots.steps == [
@@ -84,19 +60,19 @@ def test_a_slot_that_ends_is_taken_at_once_and_the_longest_go_first(tmp_path, ou
 
 
 def test_a_second_run_skips_what_is_finished_and_redoes_what_is_not(sequences, output):
-    first = runner.run(FakeSlots(), sequences, output, floats=False)
+    first = runner.run(FakeSlots(), sequences, output, ResultFormat())
     assert (first.finished, first.skipped, first.frames, first.exit_status) == (3, 0, 12, 0)
     assert first.wall_seconds > 0
 
     idle = FakeSlots()
-    second = runner.run(idle, sequences, output, floats=False)
+    second = runner.run(idle, sequences, output, ResultFormat())
     assert (second.finished, second.skipped, second.exit_status) == (0, 3, 0)
     assert idle.starts == []
 
     result = output / "b.txt"
     whole = result.read_text()
     result.write_text(whole[: len(whole) // 2])
-    third = runner.run(FakeSlots(), sequences, output, floats=False)
+    third = runner.run(FakeSlots(), sequences, output, ResultFormat())
     assert (third.finished, third.skipped) == (1, 2)
     assert result.read_text() == whole
 
@@ -120,7 +96,7 @@ def test_a_sequence_that_fails_does_not_stop_the_others(tmp_path, output, damage
     else:
         (data / "b" / "groundtruth.txt").write_text("6.5,6,10,12\n" * 3)
         sequences = folder.read_sequences(data)
-    outcome = runner.run(FakeSlots(count), sequences, output, floats=False)
+    outcome = runner.run(FakeSlots(count), sequences, output, ResultFormat())
     assert (outcome.finished, outcome.exit_status) == (2, 1)
     assert list(outcome.failures) == ["b"]
     assert reason in outcome.failures["b"]
@@ -134,7 +110,7 @@ def test_a_sequence_the_tracker_refuses_is_recorded(sequences, output):
                 raise InputError("not this one")
             super().start(slot, frame, init_bbox)
 
-    outcome = runner.run(Refuses(), sequences, output, floats=False)
+    outcome = runner.run(Refuses(), sequences, output, ResultFormat())
     assert outcome.failures == {"b": "not this one"}
     assert outcome.finished == 2
 
@@ -148,7 +124,7 @@ def test_output_that_is_not_finite_fails_its_sequence(sequences, output):
                 for slot, (bbox, score) in found.items()
             }
 
-    outcome = runner.run(Breaks(2), sequences[:2], output, floats=False)
+    outcome = runner.run(Breaks(2), sequences[:2], output, ResultFormat())
     assert outcome.finished == 0
     assert outcome.failures.keys() == {"a", "b"}
     assert "are its weights sound?" in outcome.failures["a"]
@@ -161,14 +137,14 @@ def test_an_interruption_keeps_what_was_finished(sequences, output):
                 raise KeyboardInterrupt
             return super().advance(frames)
 
-    outcome = runner.run(Interrupted(), sequences, output, floats=False)
+    outcome = runner.run(Interrupted(), sequences, output, ResultFormat())
     assert (outcome.finished, outcome.interrupted, outcome.exit_status) == (1, True, 130)
     assert sorted(path.name for path in output.iterdir()) == [
         "a.txt",
         "a_score.txt",
         "a_time.txt",
     ]
-    again = runner.run(FakeSlots(), sequences, output, floats=False)
+    again = runner.run(FakeSlots(), sequences, output, ResultFormat())
     assert (again.finished, again.skipped) == (2, 1)
 
 
@@ -194,5 +170,15 @@ def test_few_frames_are_held_at_a_time(output):
 
     slots = Watches()
     boxes = np.tile([5.0, 5, 10, 10], (50, 1))
-    runner.run(slots, [Sequence("a", Counted(), boxes)], output, floats=True, workers=3)
+    runner.run(slots, [Sequence("a", Counted(), boxes)], output, FLOATS, workers=3)
     assert slots.ahead <= 8
+
+
+def test_results_count_from_the_pixel_that_the_field_does(sequences, output):
+    once = ResultFormat(origin=1)
+    runner.run(FakeSlots(), sequences, output, once)
+    boxes = read_boxes(output / "a.txt")
+    np.testing.assert_array_equal(boxes, np.trunc(sequences[0].boxes + np.array([1, 1, 0, 0])))
+    assert runner.run(FakeSlots(), sequences, output, once).skipped == 3
+    with pytest.raises(InputError, match="a result on other data"):
+        runner.run(FakeSlots(), sequences, output, ResultFormat())

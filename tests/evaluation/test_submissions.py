@@ -23,7 +23,9 @@ SEQUENCES = [sequence("one"), sequence("two")]
 @pytest.fixture
 def folder(tmp_path):
     for each in SEQUENCES:
-        results.write_result(tmp_path, each.name, BOXES, np.ones(3), np.full(3, 0.5), floats=True)
+        results.write_result(
+            tmp_path, each.name, BOXES, np.ones(3), np.full(3, 0.5), results.ResultFormat(True)
+        )
     return ResultFolder("x", tmp_path)
 
 
@@ -64,8 +66,11 @@ def test_trackingnet_takes_a_file_a_sequence(folder, tmp_path):
         (None, "two: there is no result in"),
         ("1,2,30,40\n" * 2, "two: 2 boxes for 3 frames"),
         ("1,2,30,40\n" * 4, "two: 4 boxes for 3 frames"),
-        ("1,2,30,40\n1,2,0,40\n1,2,30,40\n", "two: box 2 is [1.0, 2.0, 0.0, 40.0]"),
-        ("1,2,30,40\n1,2,30,40\nnan,nan,nan,nan\n", "two: box 3 is [nan, nan, nan, nan]"),
+        ("1,2,30,40\n1,2,0,40\n1,2,30,40\n", "two: the box of frame 1 is [1.0, 2.0, 0.0, 40.0]"),
+        (
+            "1,2,30,40\n1,2,30,40\nnan,nan,nan,nan\n",
+            "two: the box of frame 2 is [nan, ",
+        ),
         ("1,2,inf,40\n", "two.txt, line 1"),
     ],
 )

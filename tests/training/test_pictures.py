@@ -3,8 +3,9 @@ import pytest
 
 from asymtrack_jax.data.augment import Batch
 from asymtrack_jax.training.pictures import draw_pairs
+from asymtrack_jax.video.drawing import TRUE_COLOUR
 
-GREEN, ORANGE = (60, 220, 90), (255, 140, 0)
+GREEN, ORANGE = TRUE_COLOUR, (255, 140, 0)
 GAP = 12
 
 
