@@ -66,7 +66,8 @@ _PLAIN_DATA = re.compile(
     | datetime\.(date|datetime|time|timedelta|timezone)
     | decimal\.Decimal
     | fractions\.Fraction
-    | numpy\.(dtype|_?core\.multiarray\.(_reconstruct|scalar)|random\._pickle\.\w+)
+    | numpy\.(dtype|random\.(_pickle|bit_generator)\.\w+)
+    | numpy\._?core\.(multiarray\.(_reconstruct|scalar)|numeric\._frombuffer)
     | pathlib\.(_local\.)?(Pure)?(Path|PosixPath|WindowsPath)
     | torch\.(Size|device|_utils\._rebuild_\w+|serialization\._get_layout)
     | types\.SimpleNamespace

@@ -7,12 +7,14 @@ import os
 import platform
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import jax
 import jaxlib.version
 
 from asymtrack_jax.errors import InputError
+from asymtrack_jax.files import write_atomically
 
 FOLDER = Path(__file__).parent
 CACHE = Path("~/.cache/asymtrack_jax/native")
@@ -51,22 +53,21 @@ def build() -> Path:
         )
     target = path()
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     command = [*compiler.split(), *_flags(), "-isystem", jax.ffi.include_dir()]
-    try:
-        done = subprocess.run(
-            [*command, str(FOLDER / "network.cc"), "-o", str(partial)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    with tempfile.TemporaryDirectory() as folder:
+        built = Path(folder) / target.name
+        try:
+            done = subprocess.run(
+                [*command, str(FOLDER / "network.cc"), "-o", str(built)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        except FileNotFoundError as error:
+            raise InputError(f"CXX={named}: there is no such compiler") from error
         if done.returncode:
             raise InputError(f"{compiler} failed; it must know C++17:\n{done.stderr.strip()}")
-        partial.replace(target)
-    except FileNotFoundError as error:
-        raise InputError(f"CXX={named}: there is no such compiler") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        write_atomically(target, built.read_bytes())
     return target
 
 
