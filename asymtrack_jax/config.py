@@ -338,7 +338,7 @@ class RunConfig:
     """Initialisation, checkpoints, logging and validation.
 
     Attributes:
-        init_from: checkpoint to start from, a tracker's or a backbone's that `convert_weights`
+        init_from: checkpoint to start from, a tracker's or a backbone's that `asymtrack convert`
             made; None to start from nothing.
         checkpoint_steps: steps between two checkpoints to resume from.
         checkpoint_minutes: minutes between two of them, if that comes first.

@@ -3,7 +3,7 @@
 Costs 30 million pairs, 500 epochs of 60,000. Published success AUC on LaSOT: 62.8. It has not been
 run here from end to end. Convert the backbone first, then train:
 
-python -m convert_weights efficientmod_xxs.pth.tar --backbone --variant small --output backbone
+asymtrack convert efficientmod_xxs.pth.tar --backbone --variant small --output backbone
 python train.py --config configs/small.py --config.run.init_from=backbone \
     --config.data.roots.lasot=D/LaSOT --config.data.roots.got10k=D/GOT-10k \
     --config.data.roots.coco=D/coco --config.data.roots.trackingnet=D/TrackingNet

@@ -1,1 +1,1 @@
-"""Published PyTorch checkpoints to checkpoints of this project, and back."""
+"""`python -m convert_weights` in a checkout: the command `asymtrack convert`."""

@@ -11,7 +11,7 @@ import flax.traverse_util
 import numpy as np
 
 from asymtrack_jax.config import VARIANTS
-from convert_weights import rules
+from asymtrack_jax.convert import rules
 from tests import golden_rule
 
 FOLDER = Path(__file__).parent / "golden"

@@ -17,11 +17,11 @@ import flax.traverse_util
 import numpy as np
 
 from asymtrack_jax.config import VARIANTS
+from asymtrack_jax.convert.torch_reader import open_state_dict
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.shapes import variable_shapes
-from convert_weights.torch_reader import open_state_dict
-from tests.convert_weights import torch_files
+from tests.convert import torch_files
 
 Arrays = dict[str, np.ndarray]
 

@@ -19,16 +19,25 @@ LAYERS = (  # lowest first; a file belongs to the first prefix that fits
         "asymtrack_jax.evaluation",
         "asymtrack_jax.export",
         "asymtrack_jax.training",
-        "convert_weights",
+        "asymtrack_jax.convert",
     ),
-    ("asymtrack_jax", "benchmark", "configs", "evaluate", "recipes", "track", "train"),
+    (
+        "asymtrack_jax",
+        "benchmark",
+        "configs",
+        "convert_weights",
+        "evaluate",
+        "recipes",
+        "track",
+        "train",
+    ),
 )
 FORBIDDEN = {  # whatever the layers allow
     "asymtrack_jax.models": ("asymtrack_jax.data",),
     "asymtrack_jax.data": ("asymtrack_jax.models", "jax", "flax"),
     "asymtrack_jax.evaluation.protocols": ("asymtrack_jax.data", "asymtrack_jax.tracking", "jax"),
     "asymtrack_jax.video": ("asymtrack_jax.models", "jax"),
-    "convert_weights": ("asymtrack_jax.data", "asymtrack_jax.evaluation", "torch"),
+    "asymtrack_jax.convert": ("asymtrack_jax.data", "asymtrack_jax.evaluation", "torch"),
     "asymtrack_jax": ("torch", "tensorflow"),
 }
 FILES = [

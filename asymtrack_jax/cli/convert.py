@@ -14,8 +14,8 @@ from typing import Literal
 import tyro
 
 from asymtrack_jax.cli.arguments import parse
+from asymtrack_jax.convert.convert import from_pytorch, to_pytorch
 from asymtrack_jax.errors import InputError
-from convert_weights.convert import from_pytorch, to_pytorch
 
 
 @dataclasses.dataclass(frozen=True)

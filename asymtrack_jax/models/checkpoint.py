@@ -104,7 +104,7 @@ def read(directory: str | os.PathLike[str]) -> Checkpoint:
     if not path.is_file():
         raise InputError(
             f"no checkpoint at {directory}: expected {path}. "
-            "`python -m convert_weights` makes one of a published PyTorch checkpoint"
+            "`asymtrack convert` makes one of a published PyTorch checkpoint"
         )
     with path.open("rb") as file:
         if int.from_bytes(file.read(8), "little") > _MAX_HEADER:

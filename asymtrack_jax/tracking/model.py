@@ -149,7 +149,7 @@ def load(
     fused: bool = True,
     dtype: DTypeLike = jnp.float32,
 ) -> Model:
-    """Loads a checkpoint: the package's own, or one that training or `convert_weights` wrote.
+    """Loads a checkpoint: the package's own, or one that training or `asymtrack convert` wrote.
 
     Args:
         directory: the checkpoint's directory.

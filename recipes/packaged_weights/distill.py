@@ -24,6 +24,7 @@ import tqdm
 from flax import struct
 from jaxtyping import Array, Float, UInt8
 
+from asymtrack_jax.cli.train import parse
 from asymtrack_jax.compilation import keep_compiled
 from asymtrack_jax.config import Config, ModelConfig, TrainConfig
 from asymtrack_jax.data.augment import Batch
@@ -35,7 +36,6 @@ from asymtrack_jax.errors import InputError, run_main
 from asymtrack_jax.images import normalise
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.asymtrack import AsymTrack, init_variables
-from asymtrack_jax.training import options
 from asymtrack_jax.training.checkpoints import fingerprint
 from asymtrack_jax.training.metrics import MetricsWriter
 from asymtrack_jax.training.optimizer import make_optimizer
@@ -237,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("teacher", type=Path)
     known, rest = parser.parse_known_args(arguments)
-    chosen = options.parse(rest, __doc__)
+    chosen = parse(rest, "python -m recipes.packaged_weights.distill", __doc__)
     distill(chosen.config, onnx_teacher(known.teacher), chosen.workdir)
 
 

@@ -11,11 +11,11 @@ import optax
 import pytest
 
 from asymtrack_jax.config import VARIANTS, TrainConfig
+from asymtrack_jax.convert import rules
 from asymtrack_jax.data.augment import Batch
 from asymtrack_jax.models import layers
 from asymtrack_jax.training.state import create_state
 from asymtrack_jax.training.step import make_train_step
-from convert_weights import rules
 from tests import published
 
 RECIPES = {

@@ -14,12 +14,12 @@ import flax.traverse_util
 import numpy as np
 
 from asymtrack_jax.config import VARIANTS, ModelConfig, model_config
+from asymtrack_jax.convert import rules
+from asymtrack_jax.convert.torch_reader import Tensor, open_state_dict
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.files import write_atomically
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.asymtrack import abstract_variables, init_variables
-from convert_weights import rules
-from convert_weights.torch_reader import Tensor, open_state_dict
 
 
 def from_pytorch(

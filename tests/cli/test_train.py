@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
+from asymtrack_jax.cli.train import TrainOptions, parse
 from asymtrack_jax.config import VARIANTS, Config
-from asymtrack_jax.training.options import Options, parse
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 
 
-def options(*arguments: str, config: str = "tiny") -> Options:
-    return parse(["--config", str(CONFIGS / f"{config}.py"), *arguments], "")
+def options(*arguments: str, config: str = "tiny") -> TrainOptions:
+    return parse(["--config", str(CONFIGS / f"{config}.py"), *arguments])
 
 
 def test_the_paper_s_recipe():

@@ -7,10 +7,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from asymtrack_jax.convert.torch_reader import open_state_dict
 from asymtrack_jax.errors import InputError
-from convert_weights.torch_reader import open_state_dict
-from tests.convert_weights import torch_files
-from tests.convert_weights.torch_files import (
+from tests.convert import torch_files
+from tests.convert.torch_files import (
     call,
     instance,
     mapping,

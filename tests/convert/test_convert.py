@@ -8,13 +8,13 @@ import safetensors
 import safetensors.numpy
 
 import asymtrack_jax
-from asymtrack_jax.errors import InputError, run_main
+from asymtrack_jax.cli.main import script
+from asymtrack_jax.convert import convert
+from asymtrack_jax.convert.convert import from_pytorch, to_pytorch
+from asymtrack_jax.errors import InputError
 from asymtrack_jax.models import checkpoint
-from convert_weights import convert
-from convert_weights.__main__ import main
-from convert_weights.convert import from_pytorch, to_pytorch
 from tests import published
-from tests.convert_weights import efficientmod, torch_files
+from tests.convert import efficientmod, torch_files
 
 
 @pytest.fixture(scope="module")
@@ -242,9 +242,9 @@ def test_the_way_back_writes_equal_bytes(tiny_file, tmp_path):
 
 
 def command(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["convert_weights", *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", ["asymtrack", *map(str, arguments)])
     with pytest.raises(SystemExit) as caught:
-        run_main(main)
+        script("convert")
     return caught.value.code
 
 
@@ -259,11 +259,11 @@ def test_command_line(tiny_file, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     assert command(monkeypatch, output, "--to-pytorch", "--output", file) is None
     assert "load_state_dict" in capsys.readouterr().out
-    for arguments in (
-        (tiny_file, "--output", output),
-        (tiny_file, "--variant", "huge", "--output", output),
-        (tiny_file, "--variant", "tiny"),
-        (output, "--to-pytorch", "--variant", "tiny", "--output", file),
-        (output, "--to-pytorch", "--backbone", "--output", file),
+    for arguments, status in (
+        ((tiny_file, "--output", output), "error: --variant is needed"),
+        ((tiny_file, "--variant", "huge", "--output", output), "2"),
+        ((tiny_file, "--variant", "tiny"), "2"),
+        ((output, "--to-pytorch", "--variant", "tiny", "--output", file), "error: --to-pytorch"),
+        ((output, "--to-pytorch", "--backbone", "--output", file), "error: --to-pytorch"),
     ):
-        assert command(monkeypatch, *arguments) == 2
+        assert str(command(monkeypatch, *arguments)).startswith(status)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from asymtrack_jax.config import model_config
+from asymtrack_jax.convert import rules
 from asymtrack_jax.models.asymtrack import abstract_variables
-from convert_weights import rules
 from tests import published
-from tests.convert_weights import efficientmod
+from tests.convert import efficientmod
 
 VARIANTS = ("tiny", "small", "base")
 TINY = model_config("tiny")
