@@ -1,5 +1,6 @@
-"""How fast the tracker is on the machine at hand, and beside other runtimes of the same network.
+"""Latency and throughput of the tracker on this machine, beside other runtimes of its network.
 
-Each runtime works in a process of its own that waits for its turn (`worker`); this process asks
-them in turn (`command`), sums up (`timing`) and shows (`report`).
+Each backend runs in a process of its own (`worker`), which may be of another interpreter. The main
+process (`command`) asks them for a few calls at a time, in rounds (`timing`), so that a disturbance
+of the machine meets them all alike, and reports (`report`, `plot`).
 """

@@ -1,15 +1,12 @@
-"""What `benchmark.py` does: sets contestants up, lets them take turns, and reports."""
+"""Runs a benchmark: sets backends up, times them in interleaved rounds, and reports."""
 
 import dataclasses
-import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,311 +14,239 @@ import numpy as np
 from tqdm import tqdm
 
 from asymtrack_jax.benchmark import report
-from asymtrack_jax.benchmark.cell import FUNCTIONS, THREADS, Cell
-from asymtrack_jax.benchmark.timing import summarise, take_turns
-from asymtrack_jax.config import PRECISIONS, ModelConfig
-from asymtrack_jax.config_files import load_config
+from asymtrack_jax.benchmark.case import BASELINES, FUNCTIONS, OURS, THREADS, BenchmarkCase
+from asymtrack_jax.benchmark.network import load_network, write
+from asymtrack_jax.benchmark.process import BackendError, BackendProcess, start
+from asymtrack_jax.benchmark.timing import Rounds, interleave, latency_ms, ratio
+from asymtrack_jax.config import PRECISIONS
 from asymtrack_jax.errors import InputError
 
-RIVALS = ("onnxruntime", "torch", "torch.compile", "xla")  # xla: ours without native kernels
-ROOT = Path(__file__).parents[2]
-START_UPS = 3  # with a warm cache; their median counts
+BUSY_LOAD = 0.25  # per core
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
-    """What to measure, and how; `benchmark.py --help` explains each."""
+class BenchmarkOptions:
+    """What to measure.
 
-    config: Sequence[Path] = (Path("configs/tiny.py"),)
-    batch_sizes: Sequence[int] = (1,)
-    precision: Sequence[str] = ("default",)
-    functions: Sequence[str] = ("init_template", "step", "tracking")
+    Attributes:
+        config: configuration files, whose networks get random weights; by default configs/tiny.py.
+        checkpoint: directories of checkpoints to measure instead.
+        batch_sizes: images per call, such as 1,8,64.
+        precision: float32 (`highest`), what the platform takes for it (`default`), or `bfloat16`.
+        functions: some of init_template, step (the network alone), tracking (crops on the host,
+            step, boxes in the frame) and video (many frames in one program on the device).
+        rounds: how many times each function of each backend is timed, five calls each.
+        compare: other backends: onnxruntime, torch, torch.compile, xla (this package without its
+            native kernels).
+        compare_python: an interpreter that has them, with numpy, and for torch onnx.
+        output: folder for benchmark.json, report.md and benchmark.png.
+    """
+
+    config: tuple[Path, ...] = ()
+    checkpoint: tuple[Path, ...] = ()
+    batch_sizes: tuple[int, ...] = (1,)
+    precision: tuple[str, ...] = ("default",)
+    functions: tuple[str, ...] = ("init_template", "step", "tracking")
     rounds: int = 20
-    compare: Sequence[str] = ()
+    compare: tuple[str, ...] = ()
     compare_python: str = sys.executable
     output: Path = Path("results/benchmark")
 
 
-def benchmark(options: Options) -> dict[str, Any]:
-    """Measures, prints a table, and writes `benchmark.json` and `benchmark.png`.
+def benchmark(options: BenchmarkOptions) -> dict[str, Any]:
+    """Measures all cases; prints and writes the report after each (`report.write`).
+
+    A case that cannot be measured, such as a batch that does not fit into memory, is noted, and the
+    next one follows.
 
     Returns:
-        What the JSON file holds.
+        The content of `benchmark.json`.
 
     Raises:
-        InputError: an option is not as it should be, or this package's own run failed.
+        InputError: an option is not usable, or no case could be measured.
     """
     check(options)
     options.output.mkdir(parents=True, exist_ok=True)
+    load = os.getloadavg()[0]
     result: dict[str, Any] = {
-        "environment": {"load_average": _load(), "system": platform.platform()},
-        "rows": [],
-        "checks": [],
+        "environment": {"system": platform.platform(), "load_before": load},
+        "warnings": load_warnings(load),
+        "cases": [],
         "notes": [],
-        "start_up": {},
     }
-    configs = {path.stem: load_config(path).model for path in options.config}
+    precisions = sorted(options.precision, key=PRECISIONS.index)  # the most exact first
     with tempfile.TemporaryDirectory() as folder:
-        for (name, model), path in zip(configs.items(), options.config, strict=True):
-            network = Path(folder) / name
+        for source in sources(options):
+            network = Path(folder) / source.stem
             network.mkdir()
-            _run([sys.executable, "-m", "asymtrack_jax.benchmark.network", str(path), str(network)])
-            result["start_up"][name] = start_up(network)
-            cells: list[tuple[Cell, dict[str, Any]]] = []
-            for precision in options.precision:
-                for batch_size in options.batch_sizes:
-                    label = {"config": name, "precision": precision, "batch_size": batch_size}
-                    cell_folder = network / f"{precision}_{batch_size}"
-                    fields = dataclasses.asdict(model)
-                    cell = Cell(
-                        network, cell_folder, fields, batch_size, precision, options.functions
-                    )
-                    cell.write()
-                    measure(cell, label, model, options, result)
-                    cells.append((cell, label))
-            result["checks"] += precisions(cells)
-    print(report.table(result))
-    report.write(result, options.output)
-    print(f"\nwrote {options.output}/benchmark.json and benchmark.png")
+            write(load_network(source), network, options.batch_sizes)
+            for size in options.batch_sizes:
+                exact: dict[str, np.ndarray] = {}
+                for precision in precisions:
+                    case = BenchmarkCase(network, size, precision, options.functions)
+                    try:
+                        measured, outputs = measure(case, options, result["environment"])
+                    except BackendError as error:
+                        result["notes"].append(f"{title(case)}: not measured: {error}")
+                        continue
+                    if exact:
+                        measured["differences"]["precision highest"] = difference(outputs, exact)
+                    if precision == "highest":
+                        exact = outputs
+                    result["cases"].append(measured)
+                    print(report.case_section(measured), flush=True)
+                    report.write(result, options.output)
+    if not result["cases"]:
+        raise InputError("nothing could be measured:\n" + "\n".join(result["notes"]))
+    print(report.summary(result))
+    print(f"\nwrote {options.output}/report.md, benchmark.json and benchmark.png")
     return result
 
 
-def check(options: Options) -> None:
-    """Raises `InputError` for the first option that cannot be used."""
+def check(options: BenchmarkOptions) -> None:
+    """Raises `InputError` for the first option that is not usable."""
     if min(options.batch_sizes, default=0) < 1 or options.rounds < 1:
         raise InputError("--batch-sizes and --rounds must be numbers of at least 1")
     for name, given, known in (
         ("--precision", options.precision, PRECISIONS),
         ("--functions", options.functions, FUNCTIONS),
-        ("--compare", options.compare, RIVALS),
+        ("--compare", options.compare, BASELINES),
     ):
         if unknown := [value for value in given if value not in known]:
             raise InputError(f"{name}: unknown {', '.join(unknown)}; there are {', '.join(known)}")
-    names = [path.stem for path in options.config]
+    if options.config and options.checkpoint:
+        raise InputError("--config and --checkpoint: give one or the other")
+    for source in options.checkpoint:
+        if not source.is_dir():
+            raise InputError(f"--checkpoint: there is no directory {source}")
+    names = [source.stem for source in sources(options)]
     if len(set(names)) < len(names):
-        raise InputError(f"--config: two files of one name in {', '.join(names)}")
+        raise InputError(f"two networks have one name among {', '.join(names)}: measure them apart")
+
+
+def sources(options: BenchmarkOptions) -> tuple[Path, ...]:
+    """Lists the configuration files or checkpoints to measure."""
+    return options.checkpoint or options.config or (Path("configs/tiny.py"),)
+
+
+def load_warnings(load: float) -> list[str]:
+    """Warns of a machine that was busy before the benchmark began.
+
+    Args:
+        load: the system's load average over the last minute.
+    """
+    if load <= BUSY_LOAD * THREADS:
+        return []
+    return [f"the load average was {load:.1f} on {THREADS} cores before the benchmark began"]
 
 
 def measure(
-    cell: Cell, label: dict[str, Any], model: ModelConfig, options: Options, result: dict[str, Any]
-) -> None:
-    """Adds a cell's rows, checks and notes to the result."""
-    with start("jax", cell, sys.executable) as first:
-        cold = first.measured
-    with ExitStack() as stack:
-        contestants = {"jax": stack.enter_context(start("jax", cell, sys.executable))}
-        ours = contestants["jax"]
-        result["environment"] |= ours.facts
-        tolerance = _tolerance(cell.precision, ours.facts["platform"])
-        for rival in options.compare:
+    case: BenchmarkCase, options: BenchmarkOptions, environment: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Measures a case.
+
+    Args:
+        case: what to run.
+        options: rounds and baselines.
+        environment: is given the versions and devices of all backends.
+
+    Returns:
+        The case's part of the report, and this package's outputs, `boxes` and `scores`.
+
+    Raises:
+        BackendError: this package's own run failed, or a baseline's after it had begun.
+    """
+    print(f"{title(case)}: compiling", file=sys.stderr, flush=True)
+    notes: list[str] = []
+    differences: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        cache = Path(folder)
+        with start(OURS, case, sys.executable, cache) as first:
+            cold = first.measured
+        ours = stack.enter_context(start(OURS, case, sys.executable, cache))
+        backends = {OURS: ours}
+        environment |= {key: fact for key, fact in ours.facts.items() if key != "kernels"}
+        for name in options.compare:
             try:
-                entered = stack.enter_context(start(rival, cell, options.compare_python))
-            except MissingError as missing:
-                result["notes"].append(f"{rival} is left out: {missing}")
+                baseline = stack.enter_context(start(name, case, options.compare_python, cache))
+            except BackendError as error:
+                notes.append(f"{name} is left out: {error}")
                 continue
-            difference = _difference(cell.folder / "jax.npz", cell.folder / f"{rival}.npz")
-            result["checks"].append({**label, "runtime": rival, **difference})
-            described = ", ".join(f"{name} differ by {d:.1e}" for name, d in difference.items())
-            print(f"{_title(label)}: {rival}'s {described} from ours", file=sys.stderr)
-            if max(difference.values()) > tolerance:
-                result["notes"].append(
-                    f"{_title(label)}: {rival} is not timed: its {described} from ours, and "
-                    f"{tolerance:g} are allowed"
-                )
+            differences[name] = difference(baseline.outputs, ours.outputs)
+            allowed = tolerance(case.precision, ours.facts["platform"])
+            if max(differences[name].values()) > allowed:
+                notes.append(f"{name} is not timed: its outputs differ by more than {allowed:g}")
                 continue
-            result["environment"][rival] = entered.facts
-            contestants[rival] = entered
-        with tqdm(total=options.rounds, desc=_title(label), unit="round") as bar:
-            seconds = take_turns(contestants, options.rounds, bar.update)
-        memory = {name: contestant.finish() for name, contestant in contestants.items()}
-    result["rows"] += rows(label, seconds, contestants, cold, memory)
+            environment[name] = baseline.facts
+            backends[name] = baseline
+        with tqdm(total=options.rounds, desc=title(case), unit="round") as bar:
+            seconds = interleave(backends, options.rounds, bar.update)
+        memory = {name: backend.finish() for name, backend in backends.items()}
+    measured = {
+        "network": case.network.name,
+        "precision": case.precision,
+        "batch_size": case.batch_size,
+        "kernels": ours.facts["kernels"],
+        "rows": rows(case.batch_size, seconds, backends, cold, memory),
+        "differences": differences,
+        "notes": notes,
+    }
+    return measured, ours.outputs
 
 
 def rows(
-    label: dict[str, Any],
-    seconds: dict[tuple[str, str], list[float]],
-    contestants: dict[str, Any],
-    cold: dict[str, dict[str, float]],
-    memory: dict[str, dict[str, Any]],
+    batch_size: int,
+    seconds: Mapping[tuple[str, str], Rounds],
+    backends: Mapping[str, BackendProcess],
+    cold: Mapping[str, Mapping[str, float]],
+    memory: Mapping[str, Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
-    """A row for each function of each contestant.
+    """Lists the measurements of each function of each backend.
 
     Args:
-        label: names the cell.
-        seconds: of each call, by contestant and function.
-        contestants: with what they measured themselves; `jax` with a warm compilation cache.
-        cold: what `jax` measured with an empty one.
-        memory: of each contestant's process and on its device.
+        batch_size: images per call.
+        seconds: of each call in each round, by function and backend.
+        backends: by name; this package's had a warm compilation cache.
+        cold: what this package measured with an empty one, by function.
+        memory: by backend, `peak_bytes` and `device_bytes`.
     """
-    latencies = {key: summarise(values) for key, values in seconds.items()}
-    matmul = latencies["jax", "matmul"]["min"]
-    peak = contestants["jax"].measured["matmul"]["operations"] / (1e-3 * matmul)
+    peak = backends[OURS].measured["matmul"]["operations"] / (
+        1e-3 * latency_ms(seconds["matmul", OURS])["min"]
+    )
     found = []
-    for (name, function), latency in latencies.items():
-        measured = dict(contestants[name].measured.get(function, {}))
-        if name == "jax" and "first_call_s" in measured:
-            measured["first_call_warm_s"] = measured.pop("first_call_s")
-            measured["first_call_s"] = cold[function]["first_call_s"]
-            measured["trace_s"] = cold[function]["trace_s"]
-            measured["compile_s"] = cold[function]["compile_s"]
-        count = 1 if function == "matmul" else label["batch_size"] * measured.pop("frames", 1)
-        row = {**label, "runtime": name, "function": function, "latency_ms": latency}
-        row |= {"frames_per_s": 1e3 * count / latency["median"], **measured, **memory[name]}
+    for (function, name), rounds in seconds.items():
+        measured = backends[name].measured.get(function, {})
+        latency = latency_ms(rounds)
+        frames = 1 if function == "matmul" else batch_size * measured.get("frames", 1)
+        row: dict[str, Any] = {"function": function, "backend": name, "latency_ms": latency}
+        row |= {"frames_per_s": 1e3 * frames / latency["median"], **memory[name]}
+        if "first_call_s" in measured:
+            row["first_call_s"] = measured["first_call_s"]
+            if name == OURS:
+                row["first_call_cached_s"] = row["first_call_s"]
+                row["first_call_s"] = cold[function]["first_call_s"]
         if "operations" in measured:
             row["operations_per_s"] = measured["operations"] / (1e-3 * latency["median"])
             row["peak_fraction"] = row["operations_per_s"] / peak
-        if name != "jax":
-            row["times_ours"] = latency["median"] / latencies["jax", function]["median"]
+        if name != OURS:
+            row["relative_latency"] = ratio(rounds, seconds[function, OURS])
         found.append(row)
     return found
 
 
-def precisions(cells: Sequence[tuple[Cell, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """How far our own results are from those of precision `highest`, if that was measured too.
-
-    Args:
-        cells: of one network, with what names them.
-    """
-    highest = {cell.batch_size: cell.folder for cell, _ in cells if cell.precision == "highest"}
-    return [
-        {**label, "runtime": "precision highest", **_difference(cell.folder / "jax.npz", exact)}
-        for cell, label in cells
-        if cell.precision != "highest" and cell.batch_size in highest
-        for exact in [highest[cell.batch_size] / "jax.npz"]
-    ]
+def difference(
+    outputs: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]
+) -> dict[str, float]:
+    """The largest absolute difference of each output."""
+    return {name: float(np.abs(outputs[name] - reference[name]).max()) for name in reference}
 
 
-def start_up(network: Path) -> dict[str, float]:
-    """Seconds from the start of a process to its first box, in parts, with a warm cache.
-
-    Of `START_UPS` processes, that with the median total; `cold` is the total of one before them,
-    with an empty cache.
-    """
-    environment = {"JAX_COMPILATION_CACHE_DIR": str(network / "start_up_cache")}
-
-    def run() -> dict[str, float]:
-        command = [sys.executable, "-m", "asymtrack_jax.benchmark.first_box"]
-        output = _run([*command, str(network / "checkpoint"), repr(time.time())], environment)
-        parts = json.loads(output.splitlines()[-1])
-        return {**parts, "total": sum(parts.values())}
-
-    cold = run()["total"]
-    warm = sorted((run() for _ in range(START_UPS)), key=lambda parts: parts["total"])
-    return {**warm[START_UPS // 2], "cold": cold}
+def tolerance(precision: str, platform_name: str) -> float:
+    """How far a baseline's boxes (normalised coordinates) and scores may be from this package's."""
+    exact = precision == "highest" or (precision == "default" and platform_name == "cpu")
+    return 1e-4 if exact else 0.1
 
 
-class MissingError(Exception):
-    """A contestant that cannot take part, and why."""
-
-
-class Remote:
-    """A contestant in a process of its own (`worker`).
-
-    Attributes:
-        functions: what it can run.
-        facts: versions and device.
-        measured: what it found out while it got ready, by function.
-    """
-
-    def __init__(self, process: subprocess.Popen, log: Path):
-        self._process, self._log = process, log
-        first = self._answer()
-        if "missing" in first:
-            raise MissingError(first["missing"])
-        self.functions: list[str] = first["functions"]
-        self.facts: dict[str, Any] = first["facts"]
-        self.measured: dict[str, dict[str, float]] = first["measured"]
-
-    def turn(self, function: str) -> list[float]:
-        """Seconds of some calls (`timing.turn`)."""
-        assert self._process.stdin is not None
-        print(function, file=self._process.stdin, flush=True)
-        return self._answer()
-
-    def finish(self) -> dict[str, Any]:
-        """Ends it; returns the most memory that it took, of its process and of its device."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        return self._answer()
-
-    def _answer(self) -> Any:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            said = self._log.read_text().strip().splitlines()
-            raise MissingError(f"its process ended: {said[-1] if said else 'without a word'}")
-        return json.loads(line)
-
-
-@contextmanager
-def start(runtime: str, cell: Cell, python: str) -> Iterator[Remote]:
-    """A contestant that is ready; its process ends with the context.
-
-    Raises:
-        MissingError: it cannot take part; for `jax`, `InputError`.
-    """
-    if runtime == "onnxruntime" and cell.precision == "bfloat16":
-        raise MissingError("its files are in float32")
-    if runtime == "onnxruntime" and not (cell.network / "onnx").is_dir():
-        raise MissingError("its files cannot be written; pip install 'asymtrack-jax[onnx]'")
-    log = cell.folder / f"{runtime}.log"
-    settings = {
-        "JAX_COMPILATION_CACHE_DIR": str(cell.folder / "cache"),
-        "TORCHINDUCTOR_CACHE_DIR": str(cell.folder / "inductor"),
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several processes share a GPU's memory
-    }
-    if runtime == "xla":
-        python, settings["ASYMTRACK_NATIVE"] = sys.executable, "0"
-    command = [python, "-m", "asymtrack_jax.benchmark.worker", runtime, str(cell.folder)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with log.open("w") as stderr:
-        process = subprocess.Popen(
-            command, env=_environment(settings), stderr=stderr, cwd=ROOT, **pipes
-        )
-        try:
-            try:
-                yield Remote(process, log)
-            except MissingError as error:
-                if runtime == "jax":
-                    raise InputError(f"the benchmark's own run failed: {error}") from error
-                raise
-        finally:
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                assert pipe is not None
-                pipe.close()
-
-
-def _run(command: list[str], settings: dict[str, str] | None = None) -> str:
-    done = subprocess.run(
-        command, env=_environment(settings or {}), capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise InputError(f"{' '.join(command)} failed:\n{done.stderr}")
-    return done.stdout
-
-
-def _environment(settings: dict[str, str]) -> dict[str, str]:
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **settings}
-
-
-def _difference(one: Path, other: Path) -> dict[str, float]:
-    with np.load(one) as ours, np.load(other) as theirs:
-        return {name: float(np.abs(ours[name] - theirs[name]).max()) for name in ours}
-
-
-def _tolerance(precision: str, device: str) -> float:
-    """How far boxes, in sides of the crop, and scores may be from ours."""
-    if precision == "highest" or (precision == "default" and device == "cpu"):
-        return 1e-4
-    return 0.1
-
-
-def _title(label: dict[str, Any]) -> str:
-    return f"{label['config']}, batch {label['batch_size']}, {label['precision']}"
-
-
-def _load() -> str:
-    return " ".join(f"{value:.2f}" for value in os.getloadavg()) + f" on {THREADS} cores"
+def title(case: BenchmarkCase) -> str:
+    """Names a case."""
+    return f"{case.network.name}, batch {case.batch_size}, {case.precision}"

@@ -1,60 +1,69 @@
-"""A network for all contestants: `python -m asymtrack_jax.benchmark.network CONFIG FOLDER`."""
+"""Files of a network for all backends."""
 
 import importlib.util
 import math
-import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import flax.traverse_util
-import jax
 import numpy as np
-import safetensors.numpy
 
 from asymtrack_jax.config import ModelConfig
 from asymtrack_jax.config_files import load_config
 from asymtrack_jax.models import checkpoint
-from asymtrack_jax.models.asymtrack import abstract_variables
+from asymtrack_jax.models.checkpoint import Checkpoint
 from asymtrack_jax.models.fuse import fuse
-
-CHECKPOINT = "checkpoint"
-FUSED = "fused.safetensors"
-ONNX = "onnx"
+from asymtrack_jax.models.shapes import Shape, variable_shapes
+from asymtrack_jax.tracking.calibration import of_checkpoint
 
 
 def random_variables(config: ModelConfig, seed: int = 0) -> Any:
-    """Variables of the training form, every one of them of some effect.
+    """Draws variables of the training form that all have an effect on the output.
 
-    Those that training starts from hide most of the network behind layer scales close to nothing,
-    and so would hide a fault of a contestant.
+    Freshly initialised ones hide most of the network behind layer scales close to zero, and so
+    would hide an error in a backend.
     """
     draw = np.random.default_rng(seed).standard_normal
 
-    def random(path: Any, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        noise = draw(leaf.shape, np.float32)
+    def random(name: str, shape: Shape) -> np.ndarray:
+        noise = draw(shape, np.float32)
         if name.endswith("/var"):
             return 0.5 + noise**2
-        if leaf.ndim == 1:
+        if len(shape) == 1:
             return 1 + 0.1 * noise if name.endswith(("/scale", "/gamma")) else 0.1 * noise
-        gain = 3 if name.endswith("score/kernel") else 1  # corners stand out a little
-        return gain * noise * (2 / math.prod(leaf.shape[:-1])) ** 0.5
+        gain = 3 if name.endswith("score/kernel") else 1  # moderately peaked score maps
+        return gain * noise * (2 / math.prod(shape[:-1])) ** 0.5
 
-    return jax.tree_util.tree_map_with_path(random, abstract_variables(config))
+    shapes = sorted(variable_shapes(config).items())
+    return flax.traverse_util.unflatten_dict({n: random(n, s) for n, s in shapes}, sep="/")
 
 
-def write(config: ModelConfig, folder: Path) -> None:
-    """Writes a checkpoint, the fused form's arrays by path, and ONNX files if `onnx` is there."""
-    variables = random_variables(config)
-    checkpoint.save(folder / CHECKPOINT, config, variables, {"made_by": "benchmark"})
-    fused = fuse(variables)
-    flat: Any = flax.traverse_util.flatten_dict(fused, sep="/")
-    safetensors.numpy.save_file(flat, folder / FUSED)
+def load_network(source: Path) -> Checkpoint:
+    """Reads a checkpoint's directory, or draws random weights for a configuration file.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if source.is_dir():
+        return checkpoint.read(source)
+    config = load_config(source).model
+    return Checkpoint(config, random_variables(config), {"made_by": "benchmark"})
+
+
+def write(network: Checkpoint, folder: Path, batch_sizes: Iterable[int]) -> None:
+    """Writes a checkpoint, ONNX files if `onnx` is installed, and random images per batch size."""
+    config = network.config
+    checkpoint.save(folder / "checkpoint", config, network.variables, network.metadata)
     if importlib.util.find_spec("onnx"):
         from asymtrack_jax.export.onnx import export_onnx
 
-        export_onnx(config, fused, folder / ONNX)
-
-
-if __name__ == "__main__":
-    write(load_config(Path(sys.argv[1])).model, Path(sys.argv[2]))
+        calibration = of_checkpoint(network.metadata)
+        export_onnx(config, fuse(network.variables), folder / "onnx", calibration)
+    draw = np.random.default_rng(0).integers
+    for size in batch_sizes:
+        template, search = (
+            draw(0, 256, (size, side, side, 3), np.uint8)
+            for side in (config.template_size, config.search_size)
+        )
+        np.savez(folder / f"images_{size}.npz", template=template, search=search)

@@ -1,83 +1,93 @@
-"""Timing that a noisy machine troubles as little as it can: contestants take short turns."""
+"""Timing on a machine that is never quite idle: many short measurements, interleaved."""
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-CALLS_A_TURN = 5
-SECONDS_A_TURN = 0.25
+CALLS_PER_ROUND = 5
+SECONDS_PER_ROUND = 0.25
+RESAMPLES = 2000
+
+Rounds = Sequence[Sequence[float]]  # seconds of each call in each round
 
 
-class Contestant(Protocol):
-    """Something that can be timed, in this process or in another."""
+class Timed(Protocol):
+    """A backend whose functions can be timed, in this process or in another."""
 
     @property
     def functions(self) -> Sequence[str]:
-        """Names of what it can run."""
+        """Names of its functions."""
         ...
 
-    def turn(self, function: str) -> list[float]:
-        """Runs a function a few times; returns the seconds of each."""
+    def time(self, function: str) -> list[float]:
+        """Calls a function a few times; returns the seconds of each call."""
         ...
 
 
-def turn(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> list[float]:
-    """Seconds of some calls in a row, after one that is not counted.
+def time_calls(
+    function: Callable[[], Any], clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
+    """Times a few calls after one that is not counted, which warms caches and the clock frequency.
 
-    The uncounted call finds the caches and the clock frequency that the last contestant left. There
-    are `CALLS_A_TURN` calls, or fewer if they take more than `SECONDS_A_TURN` together.
+    There are `CALLS_PER_ROUND` calls, or fewer once they took `SECONDS_PER_ROUND` together.
 
     Args:
-        call: what to time; it returns only when its work is done.
+        function: returns only when its work is done.
         clock: seconds.
     """
-    call()
+    function()
     seconds: list[float] = []
-    while len(seconds) < CALLS_A_TURN and sum(seconds) < SECONDS_A_TURN:
+    while len(seconds) < CALLS_PER_ROUND and sum(seconds) < SECONDS_PER_ROUND:
         start = clock()
-        call()
+        function()
         seconds.append(clock() - start)
     return seconds
 
 
-def take_turns(
-    contestants: Mapping[str, Contestant], rounds: int, progress: Callable[[], Any] = lambda: None
-) -> dict[tuple[str, str], list[float]]:
-    """Times all functions of all contestants, those of one name next to each other.
+def interleave(
+    backends: Mapping[str, Timed], rounds: int, progress: Callable[[], Any] = lambda: None
+) -> dict[tuple[str, str], list[list[float]]]:
+    """Times all functions of all backends in rounds.
 
-    The order is reversed from one round to the next, so that nobody always follows the same one.
+    Within a round the backends' measurements of one function follow each other. Every second round
+    runs in reverse, so that no backend always follows the same one.
 
     Args:
-        contestants: by name.
-        rounds: in each of which everybody has one turn a function.
+        backends: by name.
+        rounds: how many times each function of each backend is timed.
         progress: called after each round.
 
     Returns:
-        Seconds of each call, by contestant and function.
+        Seconds of each call in each round, by function and backend.
     """
-    functions = dict.fromkeys(name for c in contestants.values() for name in c.functions)
-    seconds: dict[tuple[str, str], list[float]] = {
-        (name, function): []
-        for function in functions
-        for name, contestant in contestants.items()
-        if function in contestant.functions
-    }
-    order = list(seconds)
+    functions = dict.fromkeys(itertools.chain(*(b.functions for b in backends.values())))
+    order = [(f, name) for f in functions for name in backends if f in backends[name].functions]
+    seconds: dict[tuple[str, str], list[list[float]]] = {key: [] for key in order}
     for index in range(rounds):
-        for name, function in reversed(order) if index % 2 else order:
-            seconds[name, function] += contestants[name].turn(function)
+        for function, name in reversed(order) if index % 2 else order:
+            seconds[function, name].append(backends[name].time(function))
         progress()
     return seconds
 
 
-def summarise(seconds: Sequence[float]) -> dict[str, float]:
-    """Latency in milliseconds: `min`, `median`, `p95`, and how many `calls` they are of."""
-    milliseconds = 1e3 * np.asarray(seconds)
-    return {
-        "min": float(milliseconds.min()),
-        "median": float(np.median(milliseconds)),
-        "p95": float(np.percentile(milliseconds, 95)),
-        "calls": len(milliseconds),
-    }
+def latency_ms(rounds: Rounds) -> dict[str, float]:
+    """Summarises latency: `min`, `median` and `p95` (95th percentile), in milliseconds."""
+    milliseconds = 1e3 * np.concatenate(rounds)
+    low, median, high = np.percentile(milliseconds, [0, 50, 95])
+    return {"min": float(low), "median": float(median), "p95": float(high)}
+
+
+def ratio(rounds: Rounds, reference: Rounds) -> dict[str, float]:
+    """Compares latencies round by round, which cancels what slows both down.
+
+    Returns:
+        `median` over rounds of the ratio of median latencies, and `low` and `high`, its 95 %
+        bootstrap interval.
+    """
+    medians = [np.median(r) / np.median(s) for r, s in zip(rounds, reference, strict=True)]
+    drawn = np.random.default_rng(0).choice(medians, (RESAMPLES, len(medians)))
+    low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
+    return {"median": float(np.median(medians)), "low": float(low), "high": float(high)}

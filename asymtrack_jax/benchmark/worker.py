@@ -1,8 +1,8 @@
-"""A contestant's process: `python -m asymtrack_jax.benchmark.worker RUNTIME FOLDER`.
+"""A backend's process: `python -m asymtrack_jax.benchmark.worker BACKEND CASE`.
 
-It prints what it found out as a line of JSON; then, for each function's name that it reads, the
-seconds of a turn, until its input ends; and last the most memory that it took. What cannot be
-entered because a library is missing is said in the first line.
+It sets the backend up and prints its outputs, facts and measurements as a line of JSON; then, for
+each function's name that it reads, the seconds of some calls; and when its input ends, the memory
+that it took. The interpreter needs numpy and the backend's library.
 """
 
 import importlib.util
@@ -10,60 +10,56 @@ import json
 import os
 import resource
 import sys
-from pathlib import Path
 from typing import Any
 
-import numpy as np
+from asymtrack_jax.benchmark.backend import Backend
+from asymtrack_jax.benchmark.case import BenchmarkCase
+from asymtrack_jax.benchmark.timing import time_calls
 
-from asymtrack_jax.benchmark.cell import Cell
-from asymtrack_jax.benchmark.contest import Entry
-from asymtrack_jax.benchmark.timing import turn
-
-LIBRARIES = {  # by runtime
-    "jax": "jax",
-    "xla": "jax",
-    "torch": "torch",
-    "torch.compile": "torch",
-    "onnxruntime": "onnxruntime",
-}
+LIBRARIES = {"torch": ("torch", "onnx"), "onnxruntime": ("onnxruntime",)}
 
 
-def enter(runtime: str, cell: Cell) -> Entry:
-    """Gets a runtime ready; only here is its library imported."""
-    if runtime in ("jax", "xla"):
-        from asymtrack_jax.benchmark import jax_runtime
+def setup(name: str, case: BenchmarkCase) -> Backend:
+    """Sets a backend up; only here is its library imported."""
+    if name == "onnxruntime":
+        from asymtrack_jax.benchmark import onnxruntime_backend
 
-        return jax_runtime.enter(cell)
-    if runtime == "onnxruntime":
-        from asymtrack_jax.benchmark import onnx_runtime
+        return onnxruntime_backend.setup(case)
+    if name.startswith("torch"):
+        from asymtrack_jax.benchmark import torch_backend
 
-        return onnx_runtime.enter(cell)
-    from asymtrack_jax.benchmark import torch_runtime
+        return torch_backend.setup(case, compiled=name == "torch.compile")
+    from asymtrack_jax.benchmark import jax_backend
 
-    return torch_runtime.enter(cell, compiled=runtime == "torch.compile")
+    return jax_backend.setup(case)
 
 
-def work(runtime: str, cell: Cell, requests: Any, answers: Any) -> None:
+def serve(name: str, case: BenchmarkCase, requests: Any, answers: Any) -> None:
     """Answers requests, line by line, until there are no more."""
 
     def answer(value: Any) -> None:
         print(json.dumps(value), file=answers, flush=True)
 
-    if not importlib.util.find_spec(LIBRARIES[runtime]):
-        name = LIBRARIES[runtime]
-        return answer({"missing": f"{name} is not installed for {sys.executable}"})
-    entry = enter(runtime, cell)
-    asked = (*cell.functions, "matmul")
-    functions = [function for function in entry.calls if function.split()[0] in asked]
-    np.savez(cell.folder / f"{runtime}.npz", allow_pickle=False, **entry.outputs)
-    answer({"functions": functions, "facts": entry.facts, "measured": entry.measured})
+    libraries = LIBRARIES.get(name.partition(".")[0], ())
+    missing = [library for library in libraries if not importlib.util.find_spec(library)]
+    if missing:
+        return answer({"error": f"{sys.executable} has no {' and no '.join(missing)}"})
+    backend = setup(name, case)
+    wanted = (*case.functions, "matmul")
+    ready = {
+        "functions": [name for name in backend.functions if name.split()[0] in wanted],
+        "outputs": {name: array.tolist() for name, array in backend.outputs.items()},
+        "facts": backend.facts,
+        "measured": backend.measured,
+    }
+    answer(ready)
     for line in requests:
-        answer(turn(entry.calls[line.strip()]))
+        answer(time_calls(backend.functions[line.strip()]))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux
-    answer({"peak_bytes": peak * 1024, "device_bytes": entry.device_memory()})
+    answer({"peak_bytes": peak * 1024, "device_bytes": backend.device_bytes()})
 
 
 if __name__ == "__main__":
-    private = os.fdopen(os.dup(1), "w")  # libraries that print do not disturb the answers
+    private = os.fdopen(os.dup(1), "w")  # what libraries print goes to stderr instead
     os.dup2(2, 1)
-    work(sys.argv[1], Cell.read(Path(sys.argv[2])), sys.stdin, private)
+    serve(sys.argv[1], BenchmarkCase.from_json(sys.argv[2]), sys.stdin, private)

@@ -1,0 +1,167 @@
+"""This package: the network alone, and tracking from frames to boxes."""
+
+import functools
+import os
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import flax
+import jax
+import jax.numpy as jnp
+import jaxlib
+import numpy as np
+
+from asymtrack_jax.benchmark.backend import Backend, timed
+from asymtrack_jax.benchmark.case import FUNCTIONS, THREADS, BenchmarkCase
+from asymtrack_jax.compilation import keep_compiled, set_precision
+from asymtrack_jax.config import ModelConfig
+from asymtrack_jax.models.asymtrack import AsymTrack, abstract_variables
+from asymtrack_jax.models.efficientmod import Modulation
+from asymtrack_jax.tracking.model import Model, load
+from asymtrack_jax.tracking.tracker import advance, start
+from asymtrack_jax.tracking.whole_video import track_frames
+
+FRAME_SIZES = {"720p": (720, 1280), "480p": (480, 854)}
+TARGETS_PER_HEIGHT = 6  # the frame's height over a target's
+CHUNK = 16  # frames per call of `video`
+
+
+def setup(case: BenchmarkCase) -> Backend:
+    """Loads the network of a case onto jax's default device."""
+    keep_compiled()
+    model = load(case.network / "checkpoint", dtype=set_precision(case.precision))
+    return setup_model(model, *case.images(), case.functions)
+
+
+def setup_model(
+    model: Model, template: np.ndarray, search: np.ndarray, functions: Sequence[str] = FUNCTIONS
+) -> Backend:
+    """Compiles a model's functions.
+
+    Args:
+        model: to time.
+        template: uint8 crops, [B, Z, Z, 3].
+        search: uint8 crops, [B, X, X, 3].
+        functions: some of `case.FUNCTIONS`; tracking and video are prepared only if among them.
+    """
+    template, search = jax.device_put((template, search))
+    batch_size = len(search)
+
+    def init_template() -> Modulation:
+        return jax.block_until_ready(model.init_template(template))
+
+    modulation, init_s = timed(init_template)
+
+    def step() -> Any:
+        return jax.block_until_ready(model.step(modulation, search))
+
+    prediction, step_s = timed(step)
+    operations = _operations(model.config, batch_size)
+    measured: dict[str, dict[str, float]] = {
+        "init_template": {"first_call_s": init_s, "operations": operations["init_template"]},
+        "step": {"first_call_s": step_s, "operations": operations["step"]},
+    }
+    offered: dict[str, Callable[[], Any]] = {"init_template": init_template, "step": step}
+    for size, (height, width) in FRAME_SIZES.items():
+        frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+        bboxes = _bboxes(height, width, batch_size)
+        if "tracking" in functions:
+            offered[f"tracking {size}"] = _tracking(model, frame, bboxes)
+        if "video" in functions:
+            name = f"video {size}, {CHUNK} frames"
+            offered[name] = _video(model, frame, bboxes, modulation)
+            _, first_call_s = timed(offered[name])
+            measured[name] = {"first_call_s": first_call_s, "frames": CHUNK}
+            measured[name]["operations"] = CHUNK * operations["step"]
+    offered["matmul"], measured["matmul"] = _matmul(model.dtype)
+    return Backend(
+        functions=offered,
+        outputs={"boxes": np.asarray(prediction.boxes), "scores": np.asarray(prediction.scores)},
+        facts={"kernels": model.kernels, **_facts()},
+        measured=measured,
+        device_bytes=_device_bytes,
+    )
+
+
+def _bboxes(height: int, width: int, count: int) -> np.ndarray:
+    """Places targets that all fit into a frame, xywh."""
+    corner = np.linspace([0.2 * width, 0.2 * height], [0.6 * width, 0.6 * height], count)
+    return np.concat([corner, np.full((count, 2), height / TARGETS_PER_HEIGHT)], axis=1)
+
+
+def _operations(config: ModelConfig, batch_size: int) -> dict[str, float]:
+    """Counts the operations of both functions in the textbook form, whatever kernels run them."""
+    network = AsymTrack(config, fused=True)
+    variables = abstract_variables(config, fused=True)
+    images = [
+        jax.ShapeDtypeStruct((batch_size, side, side, 3), "float32")
+        for side in (config.template_size, config.search_size)
+    ]
+
+    def count(method: str, *inputs: Any) -> float:
+        apply = functools.partial(network.apply, method=method)
+        return jax.jit(apply).lower(variables, *inputs).cost_analysis()["flops"]
+
+    init_template = count("init_template", images[0])
+    return {"init_template": init_template, "step": count("__call__", *images) - init_template}
+
+
+def _tracking(model: Model, frame: np.ndarray, bboxes: np.ndarray) -> Callable[[], Any]:
+    """One frame: crops on the host, step, and boxes in the frame.
+
+    Each call starts from the same boxes, so that all crops are of one size.
+    """
+    state = start(model, frame, bboxes)
+    return lambda: advance(model, state, frame)  # returns when its boxes are on the host
+
+
+def _video(
+    model: Model, frame: np.ndarray, bboxes: np.ndarray, modulation: Modulation
+) -> Callable[[], Any]:
+    """Many frames of one video per target in one program; frames are on the device before."""
+    frames = jnp.broadcast_to(jax.device_put(frame), (len(bboxes), CHUNK, *frame.shape))
+    track: Any = jax.jit(functools.partial(track_frames, model))
+
+    def call() -> Any:
+        with jax.enable_x64(True):
+            return jax.device_get(track(modulation, frames, bboxes, CHUNK))
+
+    return call
+
+
+def _matmul(dtype: Any) -> tuple[Callable[[], Any], dict[str, float]]:
+    """A product of large square matrices, whose operations per second count as the peak."""
+    side = 2048 if jax.default_backend() == "cpu" else 8192
+    keys = jax.random.split(jax.random.key(0))
+    a, b = (jax.random.normal(key, (side, side), dtype) for key in keys)
+    product = jax.jit(jnp.matmul)
+    return lambda: jax.block_until_ready(product(a, b)), {"operations": 2.0 * side**3}
+
+
+def _facts() -> dict[str, Any]:
+    device = jax.devices()[0]
+    libraries = (jax, jaxlib, flax, np, cv2)
+    return {
+        "platform": device.platform,
+        "device": _processor() if device.platform == "cpu" else device.device_kind,
+        "client": device.client.platform_version.splitlines()[0],
+        "threads": THREADS,
+        "python": platform.python_version(),
+        **{library.__name__: library.__version__ for library in libraries},
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def _processor() -> str:
+    try:
+        with Path("/proc/cpuinfo").open() as file:
+            return next(line.split(":")[1].strip() for line in file if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _device_bytes() -> int | None:
+    return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")

@@ -1,0 +1,91 @@
+"""The picture of a benchmark: bars of latency, or lines of throughput over batch sizes."""
+
+import io
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from asymtrack_jax.benchmark.case import BASELINES, OURS
+
+COLORS = {name: f"C{index}" for index, name in enumerate((OURS, *BASELINES))}
+
+
+def plot(cases: list[dict[str, Any]]) -> bytes:
+    """Draws all functions; a PNG image.
+
+    Of one batch size, horizontal bars of the median latency with whiskers from the minimum to the
+    95th percentile; of several, throughput over batch size.
+    """
+    several = len({case["batch_size"] for case in cases}) > 1
+    labels = _labels(cases)
+    functions = dict.fromkeys(
+        row["function"] for case in cases for row in case["rows"] if row["function"] != "matmul"
+    )
+    series = {
+        function: [
+            (case, row, labels[index])
+            for index, case in enumerate(cases)
+            for row in case["rows"]
+            if row["function"] == function
+        ]
+        for function in functions
+    }
+    if several:
+        figure = Figure(figsize=(1 + 4 * len(series), 4), layout="constrained")
+        panels = figure.subplots(1, len(series), squeeze=False).flat
+    else:
+        heights = [len(found) for found in series.values()]
+        figure = Figure(figsize=(8, 0.8 * len(series) + 0.35 * sum(heights)), layout="constrained")
+        panels = figure.subplots(len(series), 1, squeeze=False, height_ratios=heights).flat
+    for axes, (function, found) in zip(panels, series.items(), strict=True):
+        axes.set_title(function, loc="left", fontsize="medium")
+        (_lines if several else _bars)(axes, found)
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    return buffer.getvalue()
+
+
+def _labels(cases: list[dict[str, Any]]) -> list[str]:
+    """Names each case by what differs between cases, batch sizes apart."""
+    keys = [key for key in ("network", "precision") if len({case[key] for case in cases}) > 1]
+    return ["".join(f"{case[key]}, " for key in keys) for case in cases]
+
+
+def _bars(axes: Axes, found: list[tuple[dict, dict, str]]) -> None:
+    latencies = [row["latency_ms"] for _, row, _ in found]
+    medians = [latency["median"] for latency in latencies]
+    below = [latency["median"] - latency["min"] for latency in latencies]
+    above = [latency["p95"] - latency["median"] for latency in latencies]
+    names = [label + row["backend"] for _, row, label in found]
+    colors = [COLORS[row["backend"]] for _, row, _ in found]
+    axes.barh(names, medians, xerr=[below, above], color=colors, capsize=3, ecolor="0.3")
+    for index, latency in enumerate(latencies):
+        axes.annotate(
+            f"{latency['median']:.2f}",
+            (latency["p95"], index),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+        )
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.12 * max(latency["p95"] for latency in latencies))
+    axes.set_xlabel("milliseconds per call: median, minimum to 95th percentile", fontsize="small")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _lines(axes: Axes, found: list[tuple[dict, dict, str]]) -> None:
+    sizes = sorted({case["batch_size"] for case, _, _ in found})
+    for key in dict.fromkeys((label, row["backend"]) for _, row, label in found):
+        own = {c["batch_size"]: row for c, row, label in found if (label, row["backend"]) == key}
+        positions = [sizes.index(size) for size in own]
+        axes.plot(
+            positions, [r["frames_per_s"] for r in own.values()], marker="o", label="".join(key)
+        )
+    axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
+    axes.set_xlabel("batch size")
+    axes.set_ylabel("frames per second")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
