@@ -37,8 +37,13 @@ def plot(cases: list[dict[str, Any]]) -> bytes:
         panels = figure.subplots(1, len(series), squeeze=False).flat
     else:
         heights = [len(found) for found in series.values()]
-        figure = Figure(figsize=(8, 0.8 * len(series) + 0.35 * sum(heights)), layout="constrained")
+        figure = Figure(
+            figsize=(8, 0.4 + 0.65 * len(series) + 0.3 * sum(heights)), layout="constrained"
+        )
         panels = figure.subplots(len(series), 1, squeeze=False, height_ratios=heights).flat
+        figure.supxlabel(
+            "milliseconds per call: median, minimum to 95th percentile", fontsize="small"
+        )
     for axes, (function, found) in zip(panels, series.items(), strict=True):
         axes.set_title(function, loc="left", fontsize="medium")
         (_lines if several else _bars)(axes, found)
@@ -71,7 +76,6 @@ def _bars(axes: Axes, found: list[tuple[dict, dict, str]]) -> None:
         )
     axes.invert_yaxis()
     axes.set_xlim(0, 1.12 * max(latency["p95"] for latency in latencies))
-    axes.set_xlabel("milliseconds per call: median, minimum to 95th percentile", fontsize="small")
     axes.spines[["top", "right"]].set_visible(False)
 
 

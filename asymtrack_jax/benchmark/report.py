@@ -9,28 +9,27 @@ from asymtrack_jax.benchmark.case import OURS
 from asymtrack_jax.benchmark.plot import plot
 from asymtrack_jax.files import write_atomically
 
+BUSY_LOAD = 0.25  # load average per core
+BUSY_SPREAD = 2.0  # 95th percentile over median
 LEGEND = """\
-median, min, p95: latency in milliseconds per call (p95: 95th percentile). frames/s: search crops,
-or templates, per second at the median. relative: a backend's latency over this package's (median
-over rounds, 95 % interval); above 1 this package is faster. of peak: operations per second, over
-those of a large matrix product. Backends are timed in interleaved rounds."""
-SPREAD = 1.5  # 95th percentile over median, beyond which a machine counts as busy
+median, min, p95: milliseconds per call (p95: 95th percentile). frames/s: templates or search crops
+per second at the median. relative: latency over that of this package, median over rounds and 95 %
+interval; above 1 this package is faster. of peak: operations per second, over those of a large
+matrix product."""
 
 
 def write(result: dict[str, Any], folder: Path) -> None:
     """Writes `benchmark.json`, `report.md` and `benchmark.png`, each atomically."""
-    write_atomically(folder / "benchmark.json", json.dumps(result, indent=1).encode() + b"\n")
     sections = [case_section(case) for case in result["cases"]]
-    parts = ["# Benchmark", "![Latency or throughput](benchmark.png)", *sections, summary(result)]
-    write_atomically(
-        folder / "report.md", ("\n\n".join([*parts, resources(result)]) + "\n").encode()
-    )
+    picture = "![Latency, or throughput over batch sizes](benchmark.png)"
+    parts = ["# Benchmark", summary(result), picture, *sections, resources(result)]
+    write_atomically(folder / "benchmark.json", json.dumps(result, indent=1).encode() + b"\n")
+    write_atomically(folder / "report.md", ("\n\n".join(parts) + "\n").encode())
     write_atomically(folder / "benchmark.png", plot(result["cases"]))
 
 
 def case_section(case: dict[str, Any]) -> str:
-    """One case in Markdown: a table, sentences that compare, and notes."""
-    rows = [row for row in case["rows"] if row["function"] != "matmul"]
+    """Formats a case in Markdown: a table, who is faster, and notes."""
     header = ("function", "backend", "median", "min", "p95", "frames/s", "relative", "of peak")
     cells = [
         (
@@ -41,61 +40,68 @@ def case_section(case: dict[str, Any]) -> str:
             _ratio(row.get("relative_latency")),
             _number(row.get("peak_fraction"), ".0%"),
         )
-        for row in rows
+        for row in case["rows"]
+        if row["function"] != "matmul"
     ]
     notes = [f"Note: {note}." for note in case["notes"]]
     notes += [
-        f"Checked: {name}: boxes within {gap['boxes']:.1e} of this package's (normalised "
-        f"coordinates), scores within {gap['scores']:.1e}."
-        for name, gap in case["differences"].items()
+        f"Checked: {name} agrees with this package: {_difference(difference)}."
+        for name, difference in case["differences"].items()
     ]
+    if "error" in case:
+        notes.append(f"Against precision highest: {_difference(case['error'])}.")
     heading = f"## {case['network']}, batch {case['batch_size']}, precision {case['precision']}"
-    blocks = [heading, table(header, cells), "\n".join(sentences(case)), "\n".join(notes)]
-    return "\n\n".join(filter(None, blocks))
+    return "\n\n".join([heading, table(header, cells), verdict(case), *notes])
 
 
-def sentences(case: dict[str, Any]) -> list[str]:
-    """Says of each function who is how much faster, and whether the native kernels ran."""
-    kernels = "native kernels" if case["kernels"] == "native" else "XLA, without native kernels"
-    found = []
-    for ours in case["rows"]:
-        function = ours["function"]
-        if ours["backend"] != OURS or function == "matmul":
+def verdict(case: dict[str, Any]) -> str:
+    """Says whether the native kernels ran and who is how much faster."""
+    ran = "its native kernels" if case["kernels"] == "native" else "XLA, without native kernels"
+    sentences = [f"This package ran on {ran}."]
+    for row in case["rows"]:
+        if "relative_latency" not in row:
             continue
-        sentence = (
-            f"{function}: this package ({kernels}) takes {ours['latency_ms']['median']:.2f} ms"
-        )
-        others = [
-            _comparison(row)
-            for row in case["rows"]
-            if row["function"] == function and "relative_latency" in row
-        ]
-        found.append(", ".join([sentence, *others]) + ".")
-    return found
+        ratio, name, function = row["relative_latency"], row["backend"], row["function"]
+        if ratio["low"] <= 1 <= ratio["high"]:
+            sentences.append(f"{function}: no measurable difference from {name}.")
+        elif ratio["median"] > 1:
+            sentences.append(f"{function}: {ratio['median']:.2f} times as fast as {name}.")
+        else:
+            inverse = 1 / ratio["median"]
+            sentences.append(f"{function}: {name} is {inverse:.2f} times as fast as this package.")
+    return "\n".join(sentences)
 
 
 def summary(result: dict[str, Any]) -> str:
-    """Warnings, notes, legend and environment."""
-    lines = [f"**Warning: {warning}.** {_BUSY}" for warning in warnings(result)]
-    lines += [f"Note: {note}." for note in result["notes"]]
-    lines += [LEGEND]
-    lines.append(f"Environment: {_facts(result['environment'])}.")
-    return "\n\n".join(lines)
+    """Formats what concerns all cases: a warning, notes, legend and environment."""
+    lines = [f"Note: {note}." for note in result["notes"]]
+    if signs := busy(result):
+        lines.insert(
+            0,
+            f"**Warning: the machine was busy: {'; '.join(signs)}.** Do not quote these latencies; "
+            "ratios suffer less, because rounds are interleaved.",
+        )
+    return "\n\n".join([*lines, LEGEND, f"Environment: {_facts(result['environment'])}."])
 
 
-def warnings(result: dict[str, Any]) -> list[str]:
-    """Lists what says that the machine was busy: load before, and spread of the measurements."""
-    found = list(result["warnings"])
-    for case in result["cases"]:
-        for row in case["rows"]:
-            latency = row["latency_ms"]
-            spread = latency["p95"] / latency["median"]
-            if row["function"] == "matmul" and spread > SPREAD:
-                found.append(
-                    f"a matrix product of constant size took up to {spread:.1f} times its median "
-                    f"({case['network']}, batch {case['batch_size']}, {case['precision']})"
-                )
-    return found
+def busy(result: dict[str, Any]) -> list[str]:
+    """Lists signs of other work on the machine: load at the start, spread of our latencies."""
+    load, cores = result["environment"]["load"], result["environment"]["cores"]
+    signs = [f"load average {load:.1f} on {cores} cores at the start"] * (load > BUSY_LOAD * cores)
+    spreads = {
+        row["latency_ms"]["p95"] / row["latency_ms"]["median"]: (case, row["function"])
+        for case in result["cases"]
+        for row in case["rows"]
+        if row["backend"] == OURS
+    }
+    spread = max(spreads, default=0)
+    if spread > BUSY_SPREAD:
+        case, function = spreads[spread]
+        signs.append(
+            f"the 95th percentile of {function} is {spread:.1f} times its median "
+            f"({case['network']}, batch {case['batch_size']}, {case['precision']})"
+        )
+    return signs
 
 
 def resources(result: dict[str, Any]) -> str:
@@ -143,17 +149,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(header), line(rule), *map(line, rows)])
 
 
-_BUSY = "The machine was busy: latencies are not to be quoted, and ratios with care."
-
-
-def _comparison(row: dict[str, Any]) -> str:
-    ratio = row["relative_latency"]
-    if ratio["low"] <= 1 <= ratio["high"]:
-        return f"no different from {row['backend']} within the measured spread"
-    if ratio["median"] > 1:
-        return f"{_ratio(ratio)} times as fast as {row['backend']}"
-    inverse = {"median": 1 / ratio["median"], "low": 1 / ratio["high"], "high": 1 / ratio["low"]}
-    return f"and {row['backend']} is {_ratio(inverse)} times as fast"
+def _difference(difference: dict[str, float]) -> str:
+    return (
+        f"boxes (normalised coordinates) differ by at most {difference['boxes']:.1e}, "
+        f"scores by {difference['scores']:.1e}"
+    )
 
 
 def _ratio(ratio: dict[str, float] | None) -> str:

@@ -1,27 +1,21 @@
-from typing import Any
+from pathlib import Path
 
-import flax.traverse_util
 import numpy as np
-import safetensors.numpy
 
 from asymtrack_jax.benchmark import network
+from asymtrack_jax.benchmark.case import BenchmarkCase
 from asymtrack_jax.config import VARIANTS
-from asymtrack_jax.models import checkpoint
-from asymtrack_jax.models.fuse import fuse
 
 
-def test_contestants_get_one_network(tmp_path):
-    network.write(VARIANTS["testing"], tmp_path)
-    read = checkpoint.read(tmp_path / network.CHECKPOINT)
+def test_all_backends_get_one_network_and_the_same_images(tmp_path):
+    loaded = network.load_network(Path("configs/testing.py"))
+    network.write(loaded, tmp_path, [1, 2])
+    read = network.load_network(tmp_path / "checkpoint")
     assert read.config == VARIANTS["testing"]
-    assert all(np.abs(array).max() > 1e-3 for array in _flat(read.variables).values())
-    fused = safetensors.numpy.load_file(tmp_path / network.FUSED)
-    expected = _flat(fuse(read.variables))
-    assert fused.keys() == expected.keys()
-    for path, array in expected.items():
-        np.testing.assert_array_equal(fused[path], array)
-
-
-def _flat(variables) -> dict[str, np.ndarray]:
-    flat: Any = flax.traverse_util.flatten_dict(variables, sep="/")
-    return flat
+    np.testing.assert_equal(read.variables, loaded.variables)
+    assert (tmp_path / "onnx/step.onnx").is_file()
+    case = BenchmarkCase.from_json(BenchmarkCase(tmp_path, 2, "default").to_json())
+    template, search = case.images()
+    assert template.shape == (2, 64, 64, 3)
+    assert search.shape == (2, 128, 128, 3)
+    assert len(np.unique(search)) == 256

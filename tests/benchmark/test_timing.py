@@ -1,11 +1,17 @@
 import numpy as np
 import pytest
 
-from asymtrack_jax.benchmark.timing import CALLS_A_TURN, summarise, take_turns, turn
+from asymtrack_jax.benchmark.timing import (
+    CALLS_PER_ROUND,
+    interleave,
+    latency_ms,
+    ratio,
+    time_calls,
+)
 
 
 class Clock:
-    """A clock that calls move on; the first call is slow."""
+    """A clock that calls advance; the first call is slow."""
 
     def __init__(self, seconds: float):
         self.now, self._seconds, self._first = 0.0, seconds, 100.0
@@ -18,39 +24,48 @@ class Clock:
         return self.now
 
 
-def test_turn_leaves_out_its_first_call():
-    clock = Clock(0.01)
-    np.testing.assert_allclose(turn(clock.call, clock), [0.01] * CALLS_A_TURN)
-
-
-@pytest.mark.parametrize(("seconds", "calls"), [(0.1, 3), (10.0, 1)])
-def test_turn_of_slow_calls_is_short(seconds, calls):
+@pytest.mark.parametrize(("seconds", "calls"), [(0.01, CALLS_PER_ROUND), (0.1, 3), (10.0, 1)])
+def test_slow_calls_are_fewer_and_the_first_does_not_count(seconds, calls):
     clock = Clock(seconds)
-    np.testing.assert_allclose(turn(clock.call, clock), [seconds] * calls)
+    np.testing.assert_allclose(time_calls(clock.call, clock), [seconds] * calls)
 
 
-class Named:
-    """A contestant that notes its turns."""
+class Recorder:
+    """A backend that records which functions were timed."""
 
     def __init__(self, name, functions, log):
         self.functions, self._name, self._log = functions, name, log
 
-    def turn(self, function):
-        self._log.append((self._name, function))
+    def time(self, function):
+        self._log.append((function, self._name))
         return [1.0, 2.0]
 
 
-def test_contestants_take_turns_and_turn_around():
+def test_backends_are_interleaved_and_every_second_round_runs_in_reverse():
     log, rounds = [], []
-    contestants = {"a": Named("a", ["f", "g"], log), "b": Named("b", ["g"], log)}
-    seconds = take_turns(contestants, 3, lambda: rounds.append(len(log)))
-    order = [("a", "f"), ("a", "g"), ("b", "g")]
+    backends = {"a": Recorder("a", ["f", "g"], log), "b": Recorder("b", ["g"], log)}
+    seconds = interleave(backends, 3, lambda: rounds.append(len(log)))
+    order = [("f", "a"), ("g", "a"), ("g", "b")]
     assert log == order + order[::-1] + order
     assert rounds == [3, 6, 9]
-    assert seconds == {key: [1.0, 2.0] * 3 for key in order}
+    assert seconds == {key: [[1.0, 2.0]] * 3 for key in order}
 
 
-def test_summary_is_in_milliseconds():
-    summary = summarise([number / 1000 for number in range(101)])
-    assert summary["calls"] == 101
-    np.testing.assert_allclose([summary[k] for k in ("min", "median", "p95")], [0, 50, 95])
+def test_latency_is_of_all_calls_in_milliseconds():
+    numbers = np.arange(101) / 1000
+    assert latency_ms([numbers[:50], numbers[50:]]) == pytest.approx(
+        {"min": 0, "median": 50, "p95": 95}
+    )
+
+
+def test_ratio_cancels_what_slows_a_whole_round():
+    slowdown = np.random.default_rng(0).uniform(1, 10, 20)
+    found = ratio([[3 * s] for s in slowdown], [[2 * s] for s in slowdown])
+    assert found == pytest.approx({"median": 1.5, "low": 1.5, "high": 1.5})
+
+
+def test_interval_of_the_ratio_holds_the_truth_for_noise_in_either():
+    noise = np.random.default_rng(0).uniform(0.5, 2, (2, 40))
+    found = ratio(noise[0, :, None], noise[1, :, None])
+    assert found["low"] < 1 < found["high"]
+    assert found["high"] - found["low"] > 0.1
