@@ -27,6 +27,7 @@ from asymtrack_jax.tracking.whole_video import track_frames
 FRAME_SIZES = {"720p": (720, 1280), "480p": (480, 854)}
 TARGETS_PER_HEIGHT = 6  # the frame's height over a target's
 CHUNK = 16  # frames per call of `video`
+MATMUL_SIDES = {"cpu": 2048}
 
 
 def setup(case: BenchmarkCase) -> Backend:
@@ -103,7 +104,8 @@ def _operations(config: ModelConfig, batch_size: int) -> dict[str, float]:
 
     def count(method: str, *inputs: Any) -> float:
         apply = functools.partial(network.apply, method=method)
-        return jax.jit(apply).lower(variables, *inputs).cost_analysis()["flops"]
+        lowered: Any = jax.jit(apply).lower(variables, *inputs)
+        return lowered.cost_analysis()["flops"]
 
     init_template = count("init_template", images[0])
     return {"init_template": init_template, "step": count("__call__", *images) - init_template}
@@ -134,7 +136,7 @@ def _video(
 
 def _matmul(dtype: Any) -> tuple[Callable[[], Any], dict[str, float]]:
     """A product of large square matrices, whose operations per second count as the peak."""
-    side = 2048 if jax.default_backend() == "cpu" else 8192
+    side = MATMUL_SIDES.get(jax.default_backend(), 8192)
     keys = jax.random.split(jax.random.key(0))
     a, b = (jax.random.normal(key, (side, side), dtype) for key in keys)
     product = jax.jit(jnp.matmul)

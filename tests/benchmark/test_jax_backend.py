@@ -23,6 +23,7 @@ def backend(model):
         patch.setattr(jaxtyping.config, "jaxtyping_disable", True)
         patch.setattr(jax_backend, "FRAME_SIZES", {"48p": (48, 64)})
         patch.setattr(jax_backend, "CHUNK", 2)
+        patch.setattr(jax_backend, "MATMUL_SIDES", {"cpu": 64})
         return jax_backend.setup_model(model, template, search)
 
 
