@@ -67,7 +67,7 @@ def benchmark(options: BenchmarkOptions) -> dict[str, Any]:
     options.output.mkdir(parents=True, exist_ok=True)
     load = os.getloadavg()[0]  # before the benchmark's own
     result: dict[str, Any] = {
-        "environment": {"system": platform.platform(), "cores": THREADS, "load": load},
+        "environment": {"system": platform.platform(), "cores": THREADS, "load": round(load, 2)},
         "cases": [],
         "notes": [],
     }
@@ -165,7 +165,7 @@ def measure(
             if max(differences[name].values()) > allowed:
                 notes.append(f"{name} is not timed: its outputs differ by more than {allowed:g}")
                 continue
-            environment[name] = baseline.facts
+            environment[name] = dict(baseline.facts.items() - ours.facts.items())
             backends[name] = baseline
         with tqdm(total=options.rounds, desc=title(case), unit="round") as bar:
             seconds = interleave(backends, options.rounds, bar.update)

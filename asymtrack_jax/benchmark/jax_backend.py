@@ -66,17 +66,18 @@ def setup_model(
         "step": {"first_call_s": step_s, "operations": operations["step"]},
     }
     offered: dict[str, Callable[[], Any]] = {"init_template": init_template, "step": step}
-    for size, (height, width) in FRAME_SIZES.items():
-        frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-        bboxes = _bboxes(height, width, batch_size)
-        if "tracking" in functions:
-            offered[f"tracking {size}"] = _tracking(model, frame, bboxes)
-        if "video" in functions:
-            name = f"video {size}, {CHUNK} frames"
-            offered[name] = _video(model, frame, bboxes, modulation)
-            _, first_call_s = timed(offered[name])
-            measured[name] = {"first_call_s": first_call_s, "frames": CHUNK}
-            measured[name]["operations"] = CHUNK * operations["step"]
+    frames = {
+        size: np.random.default_rng(0).integers(0, 256, (*sides, 3), np.uint8)
+        for size, sides in FRAME_SIZES.items()
+    }
+    for size, frame in frames.items() if "tracking" in functions else ():
+        offered[f"tracking {size}"] = _tracking(model, frame, batch_size)
+    for size, frame in frames.items() if "video" in functions else ():
+        name = f"video {size}, {CHUNK} frames"
+        offered[name] = _video(model, frame, modulation)
+        _, first_call_s = timed(offered[name])
+        measured[name] = {"first_call_s": first_call_s, "frames": CHUNK}
+        measured[name]["operations"] = CHUNK * operations["step"]
     offered["matmul"], measured["matmul"] = _matmul(model.dtype)
     return Backend(
         functions=offered,
@@ -87,8 +88,9 @@ def setup_model(
     )
 
 
-def _bboxes(height: int, width: int, count: int) -> np.ndarray:
-    """Places targets that all fit into a frame, xywh."""
+def _bboxes(frame: np.ndarray, count: int) -> np.ndarray:
+    """Places targets that all fit into a frame, xywh, [count, 4]."""
+    height, width, _ = frame.shape
     corner = np.linspace([0.2 * width, 0.2 * height], [0.6 * width, 0.6 * height], count)
     return np.concat([corner, np.full((count, 2), height / TARGETS_PER_HEIGHT)], axis=1)
 
@@ -111,19 +113,18 @@ def _operations(config: ModelConfig, batch_size: int) -> dict[str, float]:
     return {"init_template": init_template, "step": count("__call__", *images) - init_template}
 
 
-def _tracking(model: Model, frame: np.ndarray, bboxes: np.ndarray) -> Callable[[], Any]:
+def _tracking(model: Model, frame: np.ndarray, targets: int) -> Callable[[], Any]:
     """One frame: crops on the host, step, and boxes in the frame.
 
     Each call starts from the same boxes, so that all crops are of one size.
     """
-    state = start(model, frame, bboxes)
+    state = start(model, frame, _bboxes(frame, targets))
     return lambda: advance(model, state, frame)  # returns when its boxes are on the host
 
 
-def _video(
-    model: Model, frame: np.ndarray, bboxes: np.ndarray, modulation: Modulation
-) -> Callable[[], Any]:
+def _video(model: Model, frame: np.ndarray, modulation: Modulation) -> Callable[[], Any]:
     """Many frames of one video per target in one program; frames are on the device before."""
+    bboxes = _bboxes(frame, len(modulation.keys))
     frames = jnp.broadcast_to(jax.device_put(frame), (len(bboxes), CHUNK, *frame.shape))
     track: Any = jax.jit(functools.partial(track_frames, model))
 

@@ -1,14 +1,17 @@
 """The picture of a benchmark: bars of latency, or lines of throughput over batch sizes."""
 
 import io
+import math
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from asymtrack_jax.benchmark.case import BASELINES, OURS
 
+MARKERS = "os^Dv"  # by network and precision
 COLORS = {name: f"C{index}" for index, name in enumerate((OURS, *BASELINES))}
 
 
@@ -16,7 +19,7 @@ def plot(cases: list[dict[str, Any]]) -> bytes:
     """Draws all functions; a PNG image.
 
     Of one batch size, horizontal bars of the median latency with whiskers from the minimum to the
-    95th percentile; of several, throughput over batch size.
+    95th percentile; of several, throughput over batch size, with whiskers of the same latencies.
     """
     several = len({case["batch_size"] for case in cases}) > 1
     labels = _labels(cases)
@@ -33,8 +36,16 @@ def plot(cases: list[dict[str, Any]]) -> bytes:
         for function in functions
     }
     if several:
-        figure = Figure(figsize=(1 + 4 * len(series), 4), layout="constrained")
-        panels = figure.subplots(1, len(series), squeeze=False).flat
+        columns = min(len(series), 3)
+        rows = math.ceil(len(series) / columns)
+        figure = Figure(figsize=(1 + 4 * columns, 0.5 + 3.5 * rows), layout="constrained")
+        panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for unused in panels[len(series) :]:
+            unused.remove()
+        figure.supxlabel("batch size", fontsize="small")
+        figure.supylabel(
+            "frames per second at median, 95th percentile and minimum latency", fontsize="small"
+        )
     else:
         heights = [len(found) for found in series.values()]
         figure = Figure(
@@ -44,7 +55,7 @@ def plot(cases: list[dict[str, Any]]) -> bytes:
         figure.supxlabel(
             "milliseconds per call: median, minimum to 95th percentile", fontsize="small"
         )
-    for axes, (function, found) in zip(panels, series.items(), strict=True):
+    for axes, (function, found) in zip(panels, series.items(), strict=False):
         axes.set_title(function, loc="left", fontsize="medium")
         (_lines if several else _bars)(axes, found)
     buffer = io.BytesIO()
@@ -81,15 +92,26 @@ def _bars(axes: Axes, found: list[tuple[dict, dict, str]]) -> None:
 
 def _lines(axes: Axes, found: list[tuple[dict, dict, str]]) -> None:
     sizes = sorted({case["batch_size"] for case, _, _ in found})
-    for key in dict.fromkeys((label, row["backend"]) for _, row, label in found):
-        own = {c["batch_size"]: row for c, row, label in found if (label, row["backend"]) == key}
-        positions = [sizes.index(size) for size in own]
-        axes.plot(
-            positions, [r["frames_per_s"] for r in own.values()], marker="o", label="".join(key)
+    labels = list(dict.fromkeys(label for _, _, label in found))
+    for label, name in dict.fromkeys((label, row["backend"]) for _, row, label in found):
+        own = {
+            c["batch_size"]: row for c, row, of in found if (of, row["backend"]) == (label, name)
+        }
+        medians = np.array([row["frames_per_s"] for row in own.values()])
+        slow, fast = (
+            medians * [row["latency_ms"]["median"] / row["latency_ms"][end] for row in own.values()]
+            for end in ("p95", "min")
+        )
+        axes.errorbar(
+            [sizes.index(size) for size in own],
+            medians,
+            yerr=[medians - slow, fast - medians],
+            color=COLORS[name],
+            marker=MARKERS[labels.index(label) % len(MARKERS)],
+            capsize=3,
+            label=label + name,
         )
     axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
-    axes.set_xlabel("batch size")
-    axes.set_ylabel("frames per second")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")

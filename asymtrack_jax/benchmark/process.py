@@ -74,8 +74,8 @@ def start(name: str, case: BenchmarkCase, python: str, cache: Path) -> Iterator[
         BackendError: it cannot run.
     """
     settings = {
-        "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
-        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+        "JAX_COMPILATION_CACHE_DIR": str(cache / name),
+        "TORCHINDUCTOR_CACHE_DIR": str(cache / name),
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several processes share a GPU's memory
     }
     if name == "onnxruntime" and case.precision == "bfloat16":

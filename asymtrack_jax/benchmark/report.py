@@ -78,8 +78,8 @@ def summary(result: dict[str, Any]) -> str:
     if signs := busy(result):
         lines.insert(
             0,
-            f"**Warning: the machine was busy: {'; '.join(signs)}.** Do not quote these latencies; "
-            "ratios suffer less, because rounds are interleaved.",
+            f"**Warning: the machine was busy: {'; '.join(signs)}.** Do not quote these figures; "
+            "measure again on an idle machine.",
         )
     return "\n\n".join([*lines, LEGEND, f"Environment: {_facts(result['environment'])}."])
 
@@ -168,5 +168,5 @@ def _facts(facts: dict[str, Any]) -> str:
     return ", ".join(
         f"{name} ({_facts(value)})" if isinstance(value, dict) else f"{name} {value}"
         for name, value in facts.items()
-        if value not in ("", None)
+        if value not in ("", None, {})
     )

@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from asymtrack_jax.benchmark.backend import Backend
-from asymtrack_jax.benchmark.case import BenchmarkCase
+from asymtrack_jax.benchmark.case import OURS, BenchmarkCase
 from asymtrack_jax.benchmark.timing import time_calls
 
 LIBRARIES = {"torch": ("torch", "onnx"), "onnxruntime": ("onnxruntime",)}
@@ -45,7 +45,7 @@ def serve(name: str, case: BenchmarkCase, requests: Any, answers: Any) -> None:
     if missing:
         return answer({"error": f"{sys.executable} has no {' and no '.join(missing)}"})
     backend = setup(name, case)
-    wanted = (*case.functions, "matmul")
+    wanted = (*case.functions, *(["matmul"] if name == OURS else []))
     ready = {
         "functions": [name for name in backend.functions if name.split()[0] in wanted],
         "outputs": {name: array.tolist() for name, array in backend.outputs.items()},
