@@ -1,4 +1,4 @@
-"""ONNX Runtime, on the files that `tracking.export` writes."""
+"""ONNX Runtime, on the files that `export` writes."""
 
 import importlib
 from typing import Any

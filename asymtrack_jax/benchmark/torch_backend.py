@@ -1,4 +1,4 @@
-"""PyTorch, eager or compiled by TorchInductor, on the ONNX files that `tracking.export` writes.
+"""PyTorch, eager or compiled by TorchInductor, on the ONNX files that `export` writes.
 
 Every ONNX operation becomes a call of PyTorch's, with weights and features laid out as PyTorch runs
 them fastest (channels last). docs/performance.md compares the speed with that of a network written
@@ -107,7 +107,7 @@ OPERATIONS: dict[str, Callable] = {
 
 
 def to_torch(model: Any, dtype: Any) -> Any:
-    """Translates an ONNX model of `tracking.export.onnx` into a torch module.
+    """Translates an ONNX model of `export.onnx` into a torch module.
 
     Args:
         model: an `onnx.ModelProto`.
