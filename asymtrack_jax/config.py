@@ -278,7 +278,10 @@ class Synthetic:
 
 @dataclasses.dataclass(frozen=True)
 class Roots:
-    """Where data sets lie: the folders that they unpack to, or that `data.records` prepared."""
+    """Where data sets lie, in their original layout or as `data.prepare` prepared them.
+
+    Prepared folders below `prepared` are sources of their own, `prepared/<folder>`.
+    """
 
     lasot: Path = Path("data/lasot")
     got10k: Path = Path("data/got10k")
@@ -286,7 +289,7 @@ class Roots:
     trackingnet: Path = Path("data/trackingnet")
     folder: Path = Path("data/folder")
     tracks: Path = Path("data/tracks")
-    pack: Path = Path("data/pack")
+    prepared: Path = Path("data/prepared")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -303,9 +306,9 @@ class DataConfig:
         max_gap: most frames from a pair's template to its search frame.
         augmentation: how far training pairs vary.
         synthetic: what `synthetic` in `sources` renders.
-        loader: what reads ahead: `grain`, or `threads` of this process alone, without grain.
-        num_workers: grain's processes that make batches; 0 for none but this one.
-        num_threads: that make batches in each process.
+        num_workers: worker processes that make batches; None for as many as there are cores, 0 for
+            as many threads of this process.
+        cache_bytes: size of the decoded frames kept in memory, over all workers.
         max_unreadable: images that may fail to be read before the run is stopped.
     """
 
@@ -318,9 +321,8 @@ class DataConfig:
     max_gap: int = 200
     augmentation: Augmentation = Augmentation()
     synthetic: Synthetic = Synthetic()
-    loader: Literal["grain", "threads"] = "grain"
-    num_workers: int = 0
-    num_threads: int = 4
+    num_workers: int | None = None
+    cache_bytes: int = 2**28
     max_unreadable: int = 100
 
     def __post_init__(self):
@@ -329,8 +331,10 @@ class DataConfig:
                 f"data.shares must have one number for each of data.sources "
                 f"{list(self.sources)}, got {list(self.shares)}"
             )
-        _require(self, ("max_gap", "num_threads"), lambda value: value > 0, "positive")
-        _require(self, ("num_workers", "max_unreadable"), lambda value: value >= 0, "0 or more")
+        _require(self, ("max_gap",), lambda value: value > 0, "positive")
+        _require(self, ("cache_bytes", "max_unreadable"), lambda value: value >= 0, "0 or more")
+        if self.num_workers is not None:
+            _require(self, ("num_workers",), lambda value: value >= 0, "0 or more")
 
 
 @dataclasses.dataclass(frozen=True)

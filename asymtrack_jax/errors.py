@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 _MAX_LENGTH = 4000  # characters of a message: about a screen
 
@@ -26,6 +26,12 @@ def printable(text: str) -> str:
     return "".join(
         c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
     )
+
+
+def first_ten(items: Sequence[object]) -> str:
+    """The end of a message that lists items, one per line: ten of them, and how many more."""
+    more = [f"and {len(items) - 10} more"] if len(items) > 10 else []
+    return "".join(f"\n  {item}" for item in [*items[:10], *more])
 
 
 def run_main(main: Callable[[], int | None]) -> None:

@@ -50,8 +50,7 @@ def get_config() -> Config:
             max_gap=30,
             augmentation=Augmentation(centre_jitter=2.0, scale_jitter=0.35),
             synthetic=Synthetic(num_sequences=2000),
-            loader="threads",
-            num_threads=2,
+            num_workers=0,
         ),
         run=RunConfig(
             checkpoint_steps=200,

@@ -26,7 +26,7 @@ def get_config() -> Config:
             validation=("synthetic",),
             tracking="synthetic",
             synthetic=Synthetic(num_sequences=4, num_frames=20, height=120, width=160),
-            loader="threads",
+            num_workers=0,
         ),
         run=RunConfig(
             checkpoint_steps=2,

@@ -1,6 +1,6 @@
 import pytest
 
-from asymtrack_jax.errors import InputError, run_main
+from asymtrack_jax.errors import InputError, first_ten, run_main
 
 
 def fail_with(error):
@@ -49,3 +49,10 @@ def test_messages_cannot_steer_a_terminal(error):
         run_main(fail_with(error("höhe\x1b[2J\r\x07\u202e\udc80\nnext")))
     message = str(exited.value.code)
     assert message.startswith("error: höhe\\x1b[2J\\r\\x07\\u202e\\udc80\nnext")
+
+
+def test_ten_items_are_listed_and_the_others_counted():
+    assert first_ten([]) == ""
+    assert first_ten(["a", 2]) == "\n  a\n  2"
+    assert first_ten(range(10)).count("\n") == 10
+    assert first_ten(range(12)).endswith("\n  9\n  and 2 more")

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from asymtrack_jax import files
-from asymtrack_jax.files import write_atomically
+from asymtrack_jax.errors import InputError
+from asymtrack_jax.files import atomic_directory, write_atomically
 
 
 def test_replaces_what_was_there(tmp_path):
@@ -88,3 +89,51 @@ def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch):
     monkeypatch.setattr(files.fcntl, "flock", refuse)
     write_atomically(tmp_path / "file", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_directory_appears_when_it_is_complete(tmp_path):
+    path = tmp_path / "below" / "made"
+    with atomic_directory(path) as folder:
+        (folder / "file").write_text("content")
+        assert not path.exists()
+    assert (path / "file").read_text() == "content"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_directory_replaces_nothing_but_an_empty_one(tmp_path):
+    with atomic_directory(tmp_path / "empty") as folder:
+        (folder / "file").touch()
+    for path in (tmp_path / "empty", tmp_path / "empty" / "file"):
+        with pytest.raises(InputError, match="is there already: remove it, or name another"):
+            atomic_directory(path).__enter__()
+    assert (tmp_path / "empty" / "file").is_file()
+
+
+def test_the_first_of_two_processes_writes_a_directory(tmp_path):
+    def fill(name):
+        with atomic_directory(tmp_path / "made") as folder:
+            if name == "slow":
+                fill("fast")
+            (folder / name).touch()
+
+    with pytest.raises(InputError, match=r"another process has written .*made meanwhile"):
+        fill("slow")
+    assert [path.name for path in tmp_path.rglob("*")] == ["made", "fast"]
+
+
+def test_a_failure_leaves_no_directory_and_a_killed_process_s_is_named(tmp_path, caplog):
+    def fail():
+        with atomic_directory(tmp_path / "made[1]") as folder:
+            (folder / "file").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert not list(tmp_path.iterdir())
+    assert not caplog.text
+    left = tmp_path / ".made[1].0123456789abcdef.partial"
+    left.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert f"{left} is of another process, or a stopped one left it" in caplog.text
+    assert left.is_dir()

@@ -14,8 +14,8 @@ from jaxtyping import Float, Float32, UInt8
 from asymtrack_jax.config import Augmentation, ModelConfig
 from asymtrack_jax.data import distort
 from asymtrack_jax.data.crop import crop_square
+from asymtrack_jax.data.sequences import Frame
 
-Frame = UInt8[np.ndarray, "_ _ 3"]  # the frames of a pair may differ in size
 Box = Float[np.ndarray, "4"]
 
 # Crop pixels of frame that a crop must show each way. The published check looks at every sixteenth

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from asymtrack_jax.config import DataConfig
-from asymtrack_jax.data import pack, records
+from asymtrack_jax.data import records
 from asymtrack_jax.data.index import Part, SequenceIndex, open_index
 from asymtrack_jax.data.readers import coco, folder, got10k, lasot, trackingnet, tracks
 from asymtrack_jax.data.sequences import Source
@@ -26,15 +26,15 @@ DATASETS: dict[str, Callable[[Path], list[Part]]] = {
     "stills": functools.partial(tracks.parts, split="stills"),
 }
 
-_SOURCES = (*DATASETS, "pack", "pack/<folder>", "synthetic")
+_SOURCES = (*DATASETS, "prepared/<folder>", "synthetic")
 
 
 def read_index(name: str, root: Path, cache: Path | None = None) -> SequenceIndex:
-    """Opens the index of a data set that lies as it unpacks.
+    """Opens the index of a data set in its original layout.
 
     Args:
         name: in `DATASETS`.
-        root: the folder that the data set unpacks to.
+        root: the data set's folder.
         cache: a folder to keep indexes in; see `open_index`.
 
     Raises:
@@ -47,10 +47,10 @@ def read_index(name: str, root: Path, cache: Path | None = None) -> SequenceInde
 
 
 def open_dataset(name: str, root: Path, cache: Path | None = None) -> Source:
-    """Opens a data set as it unpacks, as `data.records` prepared it, or a pack.
+    """Opens a data set in its original layout, or as `data.prepare` prepared it.
 
     Args:
-        name: in `DATASETS`, or `pack`.
+        name: in `DATASETS`, or `prepared` for a prepared folder of any of them.
         root: its folder.
         cache: a folder to keep indexes in; see `open_index`.
 
@@ -59,9 +59,9 @@ def open_dataset(name: str, root: Path, cache: Path | None = None) -> Source:
             prepared from another data set.
         OSError: the cache cannot be written.
     """
-    if name == "pack":
-        return pack.open_pack(root)
-    if (root / records.MARKER).is_file():
+    if name == "prepared":
+        return records.open_records(root)
+    if (root / records.METADATA).is_file():
         return records.open_records(root, name)
     return read_index(name, root, cache)
 
@@ -70,7 +70,7 @@ def open_source(name: str, data: DataConfig, seed: int = 0) -> Source:
     """Opens a source as the configuration says.
 
     Args:
-        name: in `DATASETS`; `pack`, or `pack/<folder>` for a folder below that root; or
+        name: in `DATASETS`; `prepared/<folder>` for a prepared folder below that root; or
             `synthetic`.
         data: where data sets lie, and what `synthetic` renders.
         seed: of what `synthetic` renders; another one for validation than for training.
@@ -85,9 +85,8 @@ def open_source(name: str, data: DataConfig, seed: int = 0) -> Source:
 
         return SyntheticSource(data.synthetic, seed)
     field, root = _root(name, data)
-    kind = "pack" if field == "pack" else name
     try:
-        return open_dataset(kind, root, data.cache.expanduser())
+        return open_dataset(field if field == "prepared" else name, root, data.cache.expanduser())
     except InputError as error:
         raise InputError(f"{error} (config.data.roots.{field}, for {name!r})") from error
 
@@ -116,8 +115,8 @@ def open_sources(names: Sequence[str], data: DataConfig, seed: int = 0) -> list[
 def _root(name: str, data: DataConfig) -> tuple[str, Path]:
     """The field of `config.Roots` that says where a data set lies, and where that is."""
     kind, _, folder = name.partition("/")
-    if kind == "pack":
-        return kind, data.roots.pack.expanduser() / folder
+    if kind == "prepared":
+        return kind, data.roots.prepared.expanduser() / folder
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r}; there are: {', '.join(_SOURCES)}")
     fields = {"got10k": "got10k", "stills": "tracks"}

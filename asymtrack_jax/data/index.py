@@ -4,13 +4,12 @@
 the processes that map them share one copy.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from jaxtyping import Bool, Float, Float32, Int64
 
 from asymtrack_jax.data.sequences import Frame, ImageFiles, Sequence, read_frame
 from asymtrack_jax.errors import InputError
+from asymtrack_jax.files import atomic_directory
 
 _FORMAT = 1  # raise it when the columns, or what the readers put into them, change meaning
 _COLUMNS = ("folders", "offsets", "files", "boxes", "visible")
@@ -157,7 +157,10 @@ def open_index(root: Path, parts: Iterable[Part], cache: Path | None = None) -> 
         return build_index(root, parts)
     directory = cache / _fingerprint(root, parts)
     if not directory.is_dir():
-        store_index(build_index(root, parts), directory)
+        index = build_index(root, parts)
+        # Suppressed, as another process may have been faster.
+        with contextlib.suppress(InputError), atomic_directory(directory) as folder:
+            save_index(index, folder)
     return map_index(directory)
 
 
@@ -173,25 +176,16 @@ def _fingerprint(root: Path, parts: Iterable[Part]) -> str:
     return f"{root.name}-{digest.hexdigest()[:16]}"
 
 
-def store_index(index: SequenceIndex, directory: Path) -> None:
-    """Writes an index as a new folder, whole or not at all."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}."))
-    try:
-        for column in _COLUMNS:
-            np.save(partial / f"{column}.npy", getattr(index, column))
-        (partial / "root.json").write_text(json.dumps(os.fspath(index.root.absolute())))
-        try:
-            partial.rename(directory)
-        except OSError:
-            if not directory.is_dir():  # else another process has been faster
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def save_index(index: SequenceIndex, directory: Path) -> None:
+    """Writes an index into a directory of its own."""
+    directory.mkdir(exist_ok=True)
+    for column in _COLUMNS:
+        np.save(directory / f"{column}.npy", getattr(index, column))
+    (directory / "root.json").write_text(json.dumps(os.fspath(index.root.absolute())))
 
 
 def map_index(directory: Path) -> SequenceIndex:
-    """Maps an index that `store_index` wrote."""
+    """Maps an index that `save_index` wrote."""
     columns = {column: np.load(directory / f"{column}.npy", mmap_mode="r") for column in _COLUMNS}
     root = Path(json.loads((directory / "root.json").read_text()))
     return SequenceIndex(root, **columns, directory=directory)

@@ -1,15 +1,15 @@
-"""From drawn pairs to batches of pixels, read ahead: by grain, or in threads without it.
+"""From drawn pairs to batches of pixels, read ahead by grain.
 
-Everything about record i follows from the seed and i, so batches are the same whatever the loader,
-the number of workers, hosts or restarts.
+Everything about record i follows from the seed and i, so batches are the same whatever the number
+of workers, hosts or restarts.
 """
 
 import dataclasses
 import functools
-import itertools
 import logging
+import os
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,9 +17,9 @@ from jaxtyping import Int64
 
 from asymtrack_jax.config import Augmentation, ModelConfig
 from asymtrack_jax.data.augment import TRAINING, Batch, Pair, make_pair
+from asymtrack_jax.data.frame_cache import FrameCache
 from asymtrack_jax.data.sampler import PairSampler, record_generator
-from asymtrack_jax.data.threads import MapAhead
-from asymtrack_jax.errors import InputError
+from asymtrack_jax.errors import InputError, first_ten
 
 _ATTEMPTS = 16  # draws for one record, before something must be wrong with the data
 _NONE = -1
@@ -40,12 +40,14 @@ class MakeRecord:
         config: sizes and factors of the crops.
         augmentation: how far the pairs vary.
         seed: of the list.
+        cache_bytes: size of the decoded frames that are kept in memory.
     """
 
     sampler: PairSampler
     config: ModelConfig
     augmentation: Augmentation
     seed: int
+    cache_bytes: int = 0
 
     def __call__(self, number: int) -> _Record:
         """The record's pair, and the unreadable images met on the way: source, row; -1 pads.
@@ -59,10 +61,10 @@ class MakeRecord:
             source = self.sampler.sources[number]
             row = template
             try:
-                frames = {row: source.read(row)}
+                frames = {row: self._frames.read(number, row)}
                 row = search
                 if search != template:
-                    frames[row] = source.read(row)
+                    frames[row] = self._frames.read(number, row)
             except InputError:
                 unreadable[attempt] = number, row
                 continue
@@ -75,6 +77,10 @@ class MakeRecord:
         sides = self.config.template_size, self.config.search_size
         template, search = (np.zeros((side, side, 3), np.uint8) for side in sides)
         return Pair(template, search, np.full(4, np.nan, np.float32)), unreadable
+
+    @functools.cached_property
+    def _frames(self) -> FrameCache:
+        return FrameCache(self.sampler.sources, self.cache_bytes)
 
 
 class Batches(Iterator[Batch]):
@@ -96,9 +102,8 @@ class Batches(Iterator[Batch]):
         first_batch: int = 0,
         augmentation: Augmentation = TRAINING,
         shard: tuple[int, int] = (0, 1),
-        loader: Literal["grain", "threads"] = "grain",
-        num_workers: int = 0,
-        num_threads: int = 4,
+        num_workers: int | None = 0,
+        cache_bytes: int = 0,
         max_unreadable: int = 100,
     ):
         """Starts reading ahead.
@@ -114,10 +119,9 @@ class Batches(Iterator[Batch]):
             first_batch: where to begin: a run that goes on after step n begins with batch n.
             augmentation: how far the pairs vary.
             shard: this host's number and the number of hosts. Each gets its part of every batch.
-            loader: what reads ahead: grain, or threads of this process alone, without grain. The
-                batches are the same.
-            num_workers: grain's processes that make batches; 0 for none but this one.
-            num_threads: that make batches in each process.
+            num_workers: worker processes that make batches, each with one thread; None for as many
+                as there are cores, 0 for as many threads of this process.
+            cache_bytes: size of the decoded frames kept in memory, over all workers.
             max_unreadable: images that may fail to be read before the run is stopped.
 
         Raises:
@@ -135,18 +139,11 @@ class Batches(Iterator[Batch]):
         share = batch_size // num_hosts
         steps = range(first_batch * share, num_batches * share)
         number = functools.partial(_record_number, batch_size, host * share, share)
-        make_record = MakeRecord(sampler, config, augmentation, seed)
-        if loader == "grain":
-            self._iterator = _grain_batches(
-                make_record, number, steps, share, num_workers, num_threads
-            )
-            self._close = self._iterator.close
-        else:
-            cv2.setNumThreads(1)  # we have our own
-            ahead = 2 * share + num_threads
-            records = MapAhead(make_record, map(number, steps), num_threads, ahead)
-            self._iterator = map(_stack, iter(lambda: list(itertools.islice(records, share)), []))
-            self._close = records.close
+        workers = num_cores() if num_workers is None else num_workers
+        make_record = MakeRecord(
+            sampler, config, augmentation, seed, cache_bytes // max(workers, 1)
+        )
+        self._iterator = _grain_batches(make_record, number, steps, share, workers)
 
     def __next__(self) -> Batch:
         """The next batch.
@@ -161,7 +158,7 @@ class Batches(Iterator[Batch]):
             if frame not in self.unreadable:
                 self.unreadable[frame] = None
                 _log.warning("cannot read %s: passed over", frame)
-        listed = "".join(f"\n  {frame}" for frame in self.unreadable)
+        listed = first_ten(list(self.unreadable))
         if len(self.unreadable) > self._max_unreadable:
             raise InputError(f"{len(self.unreadable)} images cannot be read:{listed}")
         if np.isnan(pairs.box).any():
@@ -174,13 +171,14 @@ class Batches(Iterator[Batch]):
 
     def close(self) -> None:
         """Ends the threads or worker processes."""
-        self._close()
+        self._iterator.close()
 
 
-def _stack(records: list[_Record]) -> tuple[Pair, Int64[np.ndarray, "B A 2"]]:
-    """Stacks all that records hold, as grain does."""
-    pairs, unreadable = zip(*records, strict=True)
-    return Pair(*map(np.stack, zip(*pairs, strict=True))), np.stack(unreadable)
+def num_cores() -> int:
+    """The processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _record_number(batch_size: int, first: int, share: int, step: int) -> int:
@@ -194,12 +192,12 @@ def _grain_batches(
     steps: range,
     share: int,
     num_workers: int,
-    num_threads: int,
 ) -> Any:
-    import grain  # here, for machines without it
+    import grain  # here, as it takes a second, and importing the package should not
     from absl import flags
 
     records = grain.MapDataset.range(steps.start, steps.stop).map(number).map(make_record)
+    num_threads = 1 if num_workers else num_cores()
     options = grain.ReadOptions(num_threads, prefetch_buffer_size=num_threads)
     dataset = records.batch(share, drop_remainder=True).to_iter_dataset(options)
     if num_workers:

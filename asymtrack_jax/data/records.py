@@ -1,40 +1,36 @@
-"""Data sets as ArrayRecord, through TFDS but without TensorFlow.
+"""Prepared data sets: images in ArrayRecord files that TFDS opens, annotations as an index.
 
-python -m asymtrack_jax.data.records prepare --dataset lasot --data_dir D --output O
-
-A prepared folder holds
-- `frames/`, a TFDS data set of one split, `frames`: a record an image, its file byte for byte;
-- `index/`, the annotations as `data.index` keeps them;
+A prepared folder, which `python -m asymtrack_jax.data.prepare` writes, holds
+- `frames/`, a TFDS data set of one split, `frames`, with one record per image;
+- `index/`, the annotations as `data.index` stores them;
 - `records.npy`, the record of each row of the index: the stills of one photograph share it;
-- `records.json`, which says what data set it is, and how large the files of records are.
+- `records.json`, the metadata: which data set it is, whether frames were cropped, the files' sizes.
+
+Reading takes grain, but neither TFDS nor TensorFlow.
 """
 
-import argparse
 import dataclasses
 import functools
 import importlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tqdm
 from jaxtyping import Bool, Float32, Int64
 
-from asymtrack_jax.data.index import SequenceIndex, map_index, store_index
-from asymtrack_jax.data.output import whole_folder
+from asymtrack_jax.data.index import SequenceIndex, map_index, save_index
 from asymtrack_jax.data.sequences import Frame, decode_frame
-from asymtrack_jax.errors import InputError, run_main
+from asymtrack_jax.errors import InputError
 
-MARKER = "records.json"
+METADATA = "records.json"
 
 _FORMAT = 1
 _SPLIT = "frames"
-_SHARD = 50_000  # images a file: readers keep every file open
-_NAMED = 10  # missing images that a message names
+_SHARD = 50_000  # images per file: readers keep every file open
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,7 +38,7 @@ class RecordSource:
     """A prepared data set: a `Source`.
 
     Attributes:
-        directory: where it lies.
+        directory: the prepared folder.
         index: its annotations; the images' paths are those that they were prepared from.
         records: the record of each row.
     """
@@ -73,76 +69,50 @@ class RecordSource:
 
     def read(self, row: int) -> Frame:
         """The frame of a row; `InputError` if its image is damaged."""
-        image = self._images[int(self.records[row])]["image"]
-        return decode_frame(image, self.frame_name(row))
+        return decode_frame(_image(self._examples[int(self.records[row])]), self.frame_name(row))
 
     def frame_name(self, row: int) -> str:
-        """The record of a row, and the image that it was."""
+        """The record of a row, and the image that it was made from."""
         return f"{self.directory}, record {self.records[row]} ({self.index.frame_path(row)})"
 
     @functools.cached_property
-    def _images(self) -> Any:
-        tfds = _tfds()
-        builder = tfds.builder_from_directory(self.directory / "frames")
-        return builder.as_data_source(_SPLIT, decoders={"image": tfds.decode.SkipDecoding()})
+    def _examples(self) -> Any:
+        import grain  # here, as it is not needed for data sets in their original layout
+
+        files = sorted((self.directory / "frames").glob("*.array_record*"))
+        return grain.sources.ArrayRecordDataSource([os.fspath(file) for file in files])
 
     def __reduce__(self) -> tuple[Any, ...]:
         """It travels to a worker process as the name of its folder."""
         return _map, (self.directory,)
 
 
-def prepare(index: SequenceIndex, dataset: str, output: Path) -> None:
-    """Copies a data set's images into records, with a progress bar.
-
-    Images are not decoded: a damaged one stays so, and is passed over in training.
+def open_records(directory: Path, dataset: str | None = None) -> RecordSource:
+    """Opens a prepared folder.
 
     Args:
-        index: the data set.
-        dataset: its name, which `open_records` will be asked for.
-        output: a new folder. It appears when it is complete.
+        directory: the folder.
+        dataset: the data set that it must have been prepared from; None for any.
 
     Raises:
-        InputError: images are missing (the first ones are named), `output` exists, or another
-            process is writing it.
-        OSError: an image cannot be read, or `output` not be written.
+        InputError: it is no prepared folder, was prepared from another data set or by another
+            version of this program, or a file of records is missing or incomplete.
     """
-    rows, records = _distinct_images(index)
-
-    def paths(action: str) -> Iterator[Path]:
-        return (index.frame_path(int(row)) for row in tqdm.tqdm(rows, action, unit="image"))
-
-    with whole_folder(output) as folder:
-        if missing := [path for path in paths("looking for images") if not path.is_file()]:
-            listed = "".join(f"\n  {path}" for path in missing[:_NAMED])
-            raise InputError(
-                f"{len(missing)} of {len(rows)} images in {index.root} are missing:{listed}"
-            )
-        store_index(index, folder / "index")
-        np.save(folder / "records.npy", records)
-        _write_images(folder / "frames", paths("copying images"))
-        sizes = {file.name: file.stat().st_size for file in (folder / "frames").iterdir()}
-        marker = {"format": _FORMAT, "dataset": dataset, "files": sizes}
-        (folder / MARKER).write_text(json.dumps(marker))
-
-
-def open_records(directory: Path, dataset: str) -> RecordSource:
-    """Opens what `prepare` made.
-
-    Raises:
-        InputError: it was made from another data set, by another version of this program, or a
-            file of records is missing or incomplete.
-    """
-    marker = json.loads((directory / MARKER).read_text())
-    if marker["format"] != _FORMAT:
+    try:
+        metadata = json.loads((directory / METADATA).read_text())
+    except (OSError, ValueError) as error:
         raise InputError(
-            f"{directory} was prepared by another version of data.records: prepare it again"
-        )
-    if marker["dataset"] != dataset:
+            f"{directory} is no prepared data set ({METADATA}: {error}): see "
+            "`python -m asymtrack_jax.data.prepare --help`"
+        ) from error
+    if metadata["format"] != _FORMAT:
+        raise InputError(f"{directory} was prepared by another version: prepare it again")
+    if dataset not in (None, metadata["dataset"]):
         raise InputError(
-            f"{directory} holds records of {marker['dataset']!r}, not of {dataset!r}: name the "
-            f"data set {marker['dataset']!r}, or another folder"
+            f"{directory} holds records of {metadata['dataset']!r}, not of {dataset!r}: name the "
+            f"data set {metadata['dataset']!r}, or another folder"
         )
-    for name, size in marker["files"].items():
+    for name, size in metadata["files"].items():
         file = directory / "frames" / name
         if not file.is_file() or file.stat().st_size != size:
             raise InputError(f"{file} is missing or incomplete: copy it again, {size} bytes")
@@ -154,23 +124,11 @@ def _map(directory: Path) -> RecordSource:
     return RecordSource(directory, map_index(directory / "index"), records)
 
 
-def _distinct_images(
-    index: SequenceIndex,
-) -> tuple[Int64[np.ndarray, " images"], Int64[np.ndarray, " N"]]:
-    """The first row of each image, in order; and which of the images each row shows."""
-    stills = np.flatnonzero(np.diff(index.offsets) == 1)
-    rows = index.offsets[stills]
-    names = np.rec.fromarrays([index.folders[stills], index.files[rows]])
-    _, first, image = np.unique(names, return_index=True, return_inverse=True)
-    shown = np.arange(len(index.files))
-    shown[rows] = rows[first][image]
-    return np.unique(shown, return_inverse=True)
-
-
-def _write_images(directory: Path, paths: Iterable[Path]) -> None:
+def write_images(directory: Path, images: Iterable[bytes]) -> None:
+    """Writes the contents of image files, in order, as the TFDS data set `frames`."""
     # Not a GeneratorBasedBuilder: beyond 1 GiB that one sorts what it was given in files of its
     # own, for which it needs TensorFlow, and all of one data set in memory.
-    tfds = _tfds()
+    tfds = importlib.import_module("tensorflow_datasets")
     directory.mkdir()
     identity = tfds.core.DatasetIdentity(
         name="frames",
@@ -185,31 +143,48 @@ def _write_images(directory: Path, paths: Iterable[Path]) -> None:
     )
     writer = tfds.core.SequentialWriter(info, _SHARD, file_format="array_record")
     writer.initialize_splits([_SPLIT])
-    writer.add_examples({_SPLIT: ({"image": io.BytesIO(path.read_bytes())} for path in paths)})
+    writer.add_examples({_SPLIT: ({"image": io.BytesIO(image)} for image in images)})
     writer.close_all()
 
 
-def _tfds() -> Any:
-    """Takes a second, and is not needed for data sets as they unpack."""
-    return importlib.import_module("tensorflow_datasets")
+def write_annotations(
+    directory: Path,
+    index: SequenceIndex,
+    records: Int64[np.ndarray, " N"],
+    metadata: Mapping[str, Any],
+) -> None:
+    """Completes a prepared folder that has its images.
+
+    Args:
+        directory: the folder; `write_images` has written `directory/frames`.
+        index: the annotations.
+        records: the record of each row.
+        metadata: `dataset`, and how it was prepared; JSON.
+    """
+    save_index(index, directory / "index")
+    np.save(directory / "records.npy", records)
+    sizes = {file.name: file.stat().st_size for file in (directory / "frames").iterdir()}
+    content = {"format": _FORMAT, **metadata, "files": sizes}
+    (directory / METADATA).write_text(json.dumps(content, indent=1))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Prepares as the command line says."""
-    # What is prepared here is opened there, so it cannot be imported above.
-    from asymtrack_jax.data.datasets import DATASETS, read_index
-
-    parser = argparse.ArgumentParser(description="Data sets as ArrayRecord, through TFDS.")
-    commands = parser.add_subparsers(required=True)
-    command = commands.add_parser("prepare", help="turns a data set into ArrayRecord")
-    command.add_argument("--dataset", choices=DATASETS, required=True)
-    command.add_argument("--data-dir", "--data_dir", type=Path, required=True, help="its folder")
-    command.add_argument("--output", type=Path, required=True, help="a new folder")
-    options = parser.parse_args(arguments)
-    index = read_index(options.dataset, options.data_dir)
-    prepare(index, options.dataset, options.output)
-    print(f"{options.output}: {len(index)} sequences, {len(index.boxes)} frames")
+def _image(example: bytes) -> bytes:
+    """The image in a record: TFDS writes a `tf.train.Example` of one feature, a list of bytes."""
+    for number in (1, 1, 2, 1, 1):  # features, its one entry, its value, bytes_list, value
+        example = _fields(example)[number]
+    return example
 
 
-if __name__ == "__main__":
-    run_main(main)
+def _fields(message: bytes) -> dict[int, bytes]:
+    """A protobuf message whose fields are all length-delimited and numbered below 16."""
+    fields, position = {}, 0
+    while position < len(message):
+        number, length, shift = message[position] >> 3, 0, 0
+        position += 1
+        while message[position] & 0x80:
+            length |= (message[position] & 0x7F) << shift
+            position, shift = position + 1, shift + 7
+        length |= message[position] << shift
+        fields[number] = message[position + 1 : position + 1 + length]
+        position += 1 + length
+    return fields

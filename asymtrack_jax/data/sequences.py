@@ -14,8 +14,7 @@ from asymtrack_jax.errors import InputError
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 _JPEG_END = b"\xff\xd9"
 
-
-Frame = UInt8[np.ndarray, "H W 3"]
+Frame = UInt8[np.ndarray, "_ _ 3"]  # height, width, RGB
 
 
 @runtime_checkable

@@ -10,14 +10,14 @@ import numpy as np
 from jaxtyping import Float
 
 from asymtrack_jax.data import sequences as data
-from asymtrack_jax.errors import InputError
+from asymtrack_jax.errors import InputError, first_ten
 from asymtrack_jax.evaluation import protocols, results
 from asymtrack_jax.evaluation.benchmarks import Attributes
 from asymtrack_jax.evaluation.protocols import MEASURES, Protocol, Scores, overall
 from asymtrack_jax.evaluation.results import ResultFolder
 from asymtrack_jax.files import write_atomically
 
-_SHOWN = 10
+_SHOWN = 10  # missing results that a note names
 _FAR = 1_000_000  # pixels; no image is as large
 
 
@@ -113,12 +113,10 @@ def score_results(
             scored[sequence.name] = _score_result(folder, path, sequence, protocol)
         except InputError as error:
             named = str(error) if str(path) in str(error) else f"{path}: {error}"
-            problems.append(f"  {named}")
+            problems.append(named)
     if problems:
-        more = [f"  and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise InputError(
-            f"{len(problems)} results in {folder.directory} cannot be scored:\n"
-            + "\n".join(problems[:_SHOWN] + more)
+            f"{len(problems)} results in {folder.directory} cannot be scored:{first_ten(problems)}"
         )
     return scored
 

@@ -9,12 +9,10 @@ import numpy as np
 from jaxtyping import Float
 
 from asymtrack_jax.data.sequences import Sequence
-from asymtrack_jax.errors import InputError
+from asymtrack_jax.errors import InputError, first_ten
 from asymtrack_jax.evaluation import results
 from asymtrack_jax.evaluation.results import ResultFolder
 from asymtrack_jax.files import write_atomically
-
-_SHOWN = 10
 
 
 def write_submission(
@@ -42,12 +40,11 @@ def write_submission(
         try:
             files |= _files(server, folder, sequence)
         except InputError as error:
-            problems.append(f"  {error}")
+            problems.append(str(error))
     if problems:
-        more = [f"  and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise InputError(
-            f"no archive for {server}: {len(problems)} results cannot be submitted:\n"
-            + "\n".join(problems[:_SHOWN] + more)
+            f"no archive for {server}: {len(problems)} results cannot be submitted:"
+            f"{first_ten(problems)}"
         )
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -180,9 +180,8 @@ def _batches(
         first_batch,
         augmentation,
         shard=(jax.process_index(), jax.process_count()),
-        loader=data.loader,
         num_workers=data.num_workers,
-        num_threads=data.num_threads,
+        cache_bytes=data.cache_bytes,
         max_unreadable=data.max_unreadable,
     )
 

@@ -5,7 +5,7 @@ the run was stopped after 1,000: 8,000 pairs, or 40,000 images of 128 pixels, by
 three quarters of the features' variance. `near.py` is next.
 
 python -m recipes.packaged_weights.distill nanotrack_backbone.onnx \
-    --config recipes/packaged_weights/backbone.py --config.data.roots.pack=P
+    --config recipes/packaged_weights/backbone.py --config.data.roots.prepared=P
 
 The teacher is NanoTrack v3's published `nanotrack_backbone.onnx`.
 """

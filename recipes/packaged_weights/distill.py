@@ -9,11 +9,14 @@ in `WORKDIR/last` has a taught backbone and a fresh head: `config.run.init_from`
 """
 
 import argparse
+import collections
 import contextlib
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
@@ -31,7 +34,6 @@ from asymtrack_jax.data.augment import Batch
 from asymtrack_jax.data.datasets import open_sources
 from asymtrack_jax.data.pipeline import Batches
 from asymtrack_jax.data.sampler import PairSampler
-from asymtrack_jax.data.threads import MapAhead
 from asymtrack_jax.errors import InputError, run_main
 from asymtrack_jax.images import normalise
 from asymtrack_jax.models import checkpoint
@@ -40,6 +42,9 @@ from asymtrack_jax.training.checkpoints import fingerprint
 from asymtrack_jax.training.metrics import MetricsWriter
 from asymtrack_jax.training.optimizer import make_optimizer
 from asymtrack_jax.training.state import update_ema, with_layer_scale
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 Images = UInt8[Any, "B Z Z 3"]
 Teacher = Callable[[Images], Float[np.ndarray, "B h w D"]]
@@ -92,9 +97,8 @@ def distill(config: Config, teacher: Teacher, workdir: Path) -> None:
     batches = Batches(
         *(sampler, model, train.batch_size, train.num_steps + _MOMENT_BATCHES, config.seed),
         augmentation=config.data.augmentation,
-        loader=config.data.loader,
         num_workers=config.data.num_workers,
-        num_threads=config.data.num_threads,
+        cache_bytes=config.data.cache_bytes,
         max_unreadable=config.data.max_unreadable,
     )
 
@@ -102,7 +106,7 @@ def distill(config: Config, teacher: Teacher, workdir: Path) -> None:
         images = images_of(batch)
         return images, teacher(images)
 
-    lessons = MapAhead(lesson, batches, num_threads=2, ahead=4)
+    lessons = prefetch_map(lesson, batches, num_threads=2, ahead=4)
     with contextlib.closing(batches), contextlib.closing(lessons), MetricsWriter(workdir) as writer:
         first = np.concatenate([next(lessons)[1] for _ in range(_MOMENT_BATCHES)])
         check_grid(first, model)
@@ -129,6 +133,18 @@ def distill(config: Config, teacher: Teacher, workdir: Path) -> None:
                     *(workdir / "last", model, {**variables, "params": params}, about),
                     overwrite=True,
                 )
+
+
+def prefetch_map(
+    function: Callable[[Item], Result], items: Iterable[Item], num_threads: int, ahead: int
+) -> Generator[Result, None, None]:
+    """`map(function, items)` in threads: in order, and at most `ahead` items in advance."""
+    with ThreadPoolExecutor(num_threads) as pool:
+        tasks = (pool.submit(function, item) for item in items)
+        pending = collections.deque(itertools.islice(tasks, ahead))
+        while pending:
+            yield pending.popleft().result()
+            pending.extend(itertools.islice(tasks, 1))
 
 
 def images_of(batch: Batch) -> Images:

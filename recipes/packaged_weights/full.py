@@ -1,10 +1,10 @@
 """The weights that come with the package: AsymTrack-T from nothing, on a little data, on two cores.
 
 The third run; `backbone.py` and `near.py` go before. It costs 35,200 pairs, at 15 to 19 a second.
-`asymtrack_jax/weights/README.md` says what the data is, how to make the packs, which lie in the
-folder P, and what the weights reach.
+`asymtrack_jax/weights/README.md` says what the data is, how to make the prepared
+crops, which lie in the folder P, and what the weights reach.
 
-python train.py --config recipes/packaged_weights/full.py --config.data.roots.pack=P
+python train.py --config recipes/packaged_weights/full.py --config.data.roots.prepared=P
 """
 
 from pathlib import Path
@@ -31,14 +31,13 @@ def get_config() -> Config:
             ema_decay=0.998,
         ),
         data=DataConfig(
-            sources=("pack/tracks", "pack/debris", "pack/stills", "pack/rendered"),
+            sources=("prepared/tracks", "prepared/debris", "prepared/stills", "prepared/rendered"),
             shares=(0.3, 0.05, 0.35, 0.3),
-            validation=("pack/heldout",),
-            tracking="pack/heldout",
+            validation=("prepared/heldout",),
+            tracking="prepared/heldout",
             max_gap=48,
             augmentation=Augmentation(centre_jitter=2.5, scale_jitter=0.35, crop_flip=0.1),
-            loader="threads",
-            num_threads=2,
+            num_workers=0,
         ),
         run=RunConfig(
             init_from=Path("runs/near/last"),

@@ -10,8 +10,8 @@ from asymtrack_jax.config import DataConfig, Roots, Synthetic
 from asymtrack_jax.data import datasets
 from asymtrack_jax.data.datasets import DATASETS, open_dataset, open_source, open_sources
 from asymtrack_jax.data.index import SequenceIndex
-from asymtrack_jax.data.pack import PackOptions, PackSource, pack
-from asymtrack_jax.data.records import RecordSource, prepare
+from asymtrack_jax.data.prepare import prepare_frames
+from asymtrack_jax.data.records import RecordSource
 from asymtrack_jax.data.sequences import Source
 from asymtrack_jax.errors import InputError
 
@@ -59,23 +59,21 @@ def test_every_data_set_has_a_root(root, tmp_path, monkeypatch):
         assert opened.pop() == (name, tmp_path / "absent" / field, tmp_path / "cache")
 
 
-def test_files_records_and_packs_are_one_source(root, tmp_path):
-    data = config(tmp_path, folder=root, pack=tmp_path / "packs")
+def test_files_and_records_are_one_source(root, tmp_path):
+    data = config(tmp_path, folder=root, prepared=tmp_path / "prepared")
     files = open_source("folder", data)
     assert isinstance(files, SequenceIndex)
     assert files.directory is not None
     assert files.directory.parent == tmp_path / "cache"
-    prepare(files, "folder", tmp_path / "records")
-    prepared = open_source("folder", config(tmp_path, folder=tmp_path / "records"))
-    assert isinstance(prepared, RecordSource)
-    pack(files, tmp_path / "packs" / "cats", PackOptions(), "folder")
-    packed = open_source("pack/cats", data)
-    assert isinstance(packed, PackSource)
-    whole = open_source("pack", config(tmp_path, pack=tmp_path / "packs" / "cats"))
-    for source in (prepared, packed, whole):
+    prepare_frames(files, "folder", tmp_path / "prepared" / "cats")
+    instead = open_source("folder", config(tmp_path, folder=tmp_path / "prepared" / "cats"))
+    named = open_source("prepared/cats", data)
+    whole = open_source("prepared", config(tmp_path, prepared=tmp_path / "prepared" / "cats"))
+    for source in (instead, named, whole):
+        assert isinstance(source, RecordSource)
         assert isinstance(source, Source)
         np.testing.assert_array_equal(source.offsets, [0, 20])
-        np.testing.assert_allclose(source.read(7).mean(), files.read(7).mean(), atol=1)
+        np.testing.assert_array_equal(source.read(7), files.read(7))
 
 
 def test_homes_are_found(root, tmp_path, monkeypatch):
@@ -98,13 +96,13 @@ def test_synthetic_video_has_a_seed(tmp_path):
 def test_all_missing_roots_are_named_at_once(root, tmp_path):
     data = config(tmp_path, folder=root)
     with pytest.raises(InputError) as refused:
-        open_sources(["lasot", "folder", "got10k_vot_train", "synthetic", "pack/x"], data)
+        open_sources(["lasot", "folder", "got10k_vot_train", "synthetic", "prepared/x"], data)
     absent = tmp_path / "absent"
     assert str(refused.value).splitlines() == [
         "no such folders:",
         f"  {absent / 'lasot'} (config.data.roots.lasot, for 'lasot')",
         f"  {absent / 'got10k'} (config.data.roots.got10k, for 'got10k_vot_train')",
-        f"  {Path('data/pack/x')} (config.data.roots.pack, for 'pack/x')",
+        f"  {Path('data/prepared/x')} (config.data.roots.prepared, for 'prepared/x')",
         "No data at hand? Train on rendered video: `--config configs/synthetic.py`",
     ]
 
@@ -121,7 +119,7 @@ def test_errors_name_the_field(root, tmp_path):
         open_source("folder", data)
     for name in ("lasso", "synthetics", ""):
         with pytest.raises(
-            InputError, match=f"unknown data set '{name}'; there are: lasot, .*pack"
+            InputError, match=f"unknown data set '{name}'; there are: lasot, .*prepared/"
         ):
             open_source(name, data)
     with pytest.raises(InputError, match="unknown data set 'synthetic'; there are: lasot"):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from asymtrack_jax.config import VARIANTS
+from asymtrack_jax.data import pipeline
 from asymtrack_jax.data.augment import TRAINING
 from asymtrack_jax.data.index import build_index, open_index
-from asymtrack_jax.data.pipeline import Batches, MakeRecord
+from asymtrack_jax.data.pipeline import Batches, MakeRecord, num_cores
 from asymtrack_jax.data.readers import tracks
 from asymtrack_jax.data.sampler import PairSampler
 from asymtrack_jax.errors import InputError
@@ -57,7 +58,7 @@ def assert_same(ours, expected):
 def test_batches_are_records_in_order_whoever_makes_them(root, tmp_path):
     index = open_index(root, tracks.parts(root), tmp_path / "cache")
     sampler = PairSampler([index], [1.0])
-    expected = batches(sampler, num_threads=1)
+    expected = batches(sampler)
     make_record = MakeRecord(sampler, CONFIG, TRAINING, seed=5)
     for number in range(12):
         pair, unreadable = make_record(number)
@@ -68,18 +69,26 @@ def test_batches_are_records_in_order_whoever_makes_them(root, tmp_path):
     assert expected[0].search.shape == (4, 128, 128, 3)
     assert expected[0].search.dtype == np.uint8
     assert expected[0].boxes.dtype == np.float32
-    assert_same(batches(sampler, num_threads=3), expected)
-    assert_same(batches(sampler, num_workers=2, num_threads=1), expected)
-    for num_threads in (1, 3):
-        assert_same(batches(sampler, loader="threads", num_threads=num_threads), expected)
+    assert_same(batches(sampler, cache_bytes=20 * 60 * 80 * 3), expected)
+    assert_same(batches(sampler, num_workers=2, cache_bytes=2**20), expected)
 
 
-@pytest.mark.parametrize("loader", ["grain", "threads"])
-def test_a_run_goes_on_where_it_stopped_and_hosts_share_batches(root, loader):
+def test_workers_are_as_many_as_cores_unless_said_otherwise(root, monkeypatch):
+    assert num_cores() >= 1
+    monkeypatch.setattr(pipeline, "num_cores", lambda: 3)
+    monkeypatch.setattr(pipeline, "_grain_batches", lambda *arguments: iter([arguments]))
+    for asked, workers in ((None, 3), (2, 2), (0, 0)):
+        reader = Batches(sampler_of(root), CONFIG, 4, 1, 5, num_workers=asked, cache_bytes=90)
+        make_record, *_, started = next(reader._iterator)
+        assert started == workers
+        assert make_record.cache_bytes == 90 // max(workers, 1)
+
+
+def test_a_run_goes_on_where_it_stopped_and_hosts_share_batches(root):
     sampler = sampler_of(root)
     expected = batches(sampler)
-    assert_same(batches(sampler, first_batch=2, loader=loader), expected[2:])
-    shares = [batches(sampler, shard=(host, 2), loader=loader) for host in range(2)]
+    assert_same(batches(sampler, first_batch=2), expected[2:])
+    shares = [batches(sampler, shard=(host, 2)) for host in range(2)]
     joined = [
         [np.concatenate(halves) for halves in zip(*parts, strict=True)]
         for parts in zip(*shares, strict=True)
@@ -89,12 +98,11 @@ def test_a_run_goes_on_where_it_stopped_and_hosts_share_batches(root, loader):
         Batches(sampler, CONFIG, 4, 1, seed=0, shard=(0, 3))
 
 
-@pytest.mark.parametrize("loader", ["grain", "threads"])
-def test_unreadable_images_are_passed_over_logged_and_counted(root, caplog, loader):
+def test_unreadable_images_are_passed_over_logged_and_counted(root, caplog):
     for number in range(10):
         (root / "tracks" / "red" / f"{number}.png").write_bytes(b"no image")
     (root / "tracks" / "red" / "10.png").unlink()
-    reader = Batches(sampler_of(root), CONFIG, 8, 12, seed=0, loader=loader)
+    reader = Batches(sampler_of(root), CONFIG, 8, 12, seed=0)
     with caplog.at_level(logging.WARNING):
         found = list(reader)
     assert len(found) == 12
@@ -106,7 +114,7 @@ def test_unreadable_images_are_passed_over_logged_and_counted(root, caplog, load
     assert len(caplog.records) == len(reader.unreadable)
     assert "red/" in caplog.text
 
-    reader = Batches(sampler_of(root), CONFIG, 8, 12, seed=0, loader=loader, max_unreadable=2)
+    reader = Batches(sampler_of(root), CONFIG, 8, 12, seed=0, max_unreadable=2)
     with pytest.raises(InputError, match=r"[3-8] images cannot be read:(\n .*/red/\d+\.png){3,8}$"):
         list(reader)
     reader.close()
@@ -121,11 +129,12 @@ def test_data_that_makes_no_pair_stops_the_run(root):
 
 
 def test_threads_stop_when_batches_are_closed(root):
-    before = threading.active_count()
-    reader = Batches(sampler_of(root), CONFIG, 4, 1000, seed=0, loader="threads", num_threads=3)
+    before = set(threading.enumerate())
+    reader = Batches(sampler_of(root), CONFIG, 4, 1000, seed=0)
     next(reader)
-    assert threading.active_count() > before
+    started = set(threading.enumerate()) - before
+    assert started
     reader.close()
-    assert threading.active_count() == before
-    with pytest.raises(StopIteration):
-        next(reader)
+    for thread in started:
+        thread.join(timeout=30)
+        assert not thread.is_alive()

@@ -151,7 +151,7 @@ def test_what_may_change_on_the_way():
     changed = dataclasses.replace(
         CONFIG,
         train=dataclasses.replace(CONFIG.train, epochs=1000),
-        data=DataConfig(roots=Roots(lasot=Path("/elsewhere")), num_workers=3, loader="threads"),
+        data=DataConfig(roots=Roots(lasot=Path("/elsewhere")), num_workers=3),
         run=RunConfig(keep=7),
     )
     assert fingerprint(changed) == fingerprint(CONFIG)

@@ -18,9 +18,7 @@ from jaxtyping import Float
 
 from asymtrack_jax.data.readers.labels import require_folder
 from asymtrack_jax.data.sequences import Frame, Sequence, image_files, read_frame
-from asymtrack_jax.errors import InputError
-
-_SHOWN = 10  # missing or damaged entries that a message lists
+from asymtrack_jax.errors import InputError, first_ten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,13 +94,12 @@ def read_each(
             check_first(sequence)
             sequences.append(sequence)
         except InputError as error:
-            problems.append(f"  {error}")
+            problems.append(error)
     total = len(sequences) + len(problems)
     if problems:
-        more = [f"  and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise InputError(
-            f"cannot use {root}: {layout}\n{len(problems)} of {total} sequences cannot be read:\n"
-            + "\n".join(problems[:_SHOWN] + more)
+            f"cannot use {root}: {layout}\n{len(problems)} of {total} sequences cannot be read:"
+            f"{first_ten(problems)}"
         )
     if not total:
         raise InputError(f"no sequences in {root}: {layout}")

@@ -6,7 +6,6 @@ where less than a fifth of the target shows. They are the held-out sequences of
 """
 
 import argparse
-import shutil
 from collections.abc import Sequence as Arguments
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tqdm import tqdm
 from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.data.synthetic.source import find_materials, read_sequences
 from asymtrack_jax.errors import InputError, run_main
+from asymtrack_jax.files import atomic_directory
 
 
 def main(argv: Arguments[str] | None = None) -> None:
@@ -72,15 +72,13 @@ def write_sequence(sequence: Sequence, folder: Path, jpeg_quality: int) -> None:
         if not annotation.is_file() or annotation.read_text() != text:
             raise InputError(f"{folder} holds something else: choose another output, or remove it")
         return
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "img").mkdir(parents=True)
-    for index in range(len(sequence.frames)):
-        image = cv2.cvtColor(sequence.frames[index], cv2.COLOR_RGB2BGR)
-        data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])[1]
-        (partial / "img" / f"{index + 1:08}.jpg").write_bytes(data.tobytes())
-    (partial / "groundtruth.txt").write_text(text)
-    partial.rename(folder)
+    with atomic_directory(folder) as partial:
+        (partial / "img").mkdir()
+        for index in range(len(sequence.frames)):
+            image = cv2.cvtColor(sequence.frames[index], cv2.COLOR_RGB2BGR)
+            data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])[1]
+            (partial / "img" / f"{index + 1:08}.jpg").write_bytes(data.tobytes())
+        (partial / "groundtruth.txt").write_text(text)
 
 
 if __name__ == "__main__":
