@@ -16,8 +16,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
+from asymtrack_jax.data.sequences import Frame
 from asymtrack_jax.models.efficientmod import Modulation
 from asymtrack_jax.tracking.model import Model
 from asymtrack_jax.tracking.recovery import OFF, Recovery, Targets
@@ -30,7 +31,6 @@ from asymtrack_jax.tracking.tracker import (
     update_targets,
 )
 
-Frame = UInt8[np.ndarray, "H W 3"]
 StepResults = dict[int, tuple[Float[np.ndarray, "4"], float]]
 
 

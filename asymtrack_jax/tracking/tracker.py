@@ -11,13 +11,12 @@ from jaxtyping import Float, Float64, Int, UInt8
 
 from asymtrack_jax.boxes import clip_to_frame, xywh_to_xyxy
 from asymtrack_jax.data.crop import crop_square
+from asymtrack_jax.data.sequences import Frame
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models.efficientmod import Modulation
 from asymtrack_jax.tracking.crop import crop_to_frame
 from asymtrack_jax.tracking.model import Model
 from asymtrack_jax.tracking.recovery import OFF, Recovery, Targets
-
-Frame = UInt8[np.ndarray, "H W 3"]
 
 MIN_SIDE = 0.1  # pixels; less is a mistake, and the product of two such sides may be 0
 

@@ -2,11 +2,11 @@
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 
 from asymtrack_jax.boxes import xywh_to_xyxy
+from asymtrack_jax.data.sequences import Frame
 
-Frame = UInt8[np.ndarray, "H W 3"]
 Colour = tuple[int, int, int]  # RGB
 
 TRUE_COLOUR: Colour = (80, 230, 80)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import tqdm
-from jaxtyping import Float, Float64, UInt8
+from jaxtyping import Float, Float64
 
 from asymtrack_jax.boxes import iou
+from asymtrack_jax.data.sequences import Frame
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.video import drawing
 from asymtrack_jax.video.sources import FrameSource
@@ -21,8 +22,6 @@ from asymtrack_jax.video.step import MultiTracker, Step
 from asymtrack_jax.video.tracks import Tracks, write_tracks
 from asymtrack_jax.video.window import Window, select_bbox
 from asymtrack_jax.video.writers import GifWriter, VideoWriter
-
-Frame = UInt8[np.ndarray, "H W 3"]
 
 _RATE_WINDOW = 25  # updates that the frame rate shown on the video is taken over
 

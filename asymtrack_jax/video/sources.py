@@ -8,14 +8,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from asymtrack_jax.data.readers.text import read_boxes
-from asymtrack_jax.data.sequences import IMAGE_SUFFIXES, image_files, read_frame
+from asymtrack_jax.data.sequences import IMAGE_SUFFIXES, Frame, image_files, read_frame
 from asymtrack_jax.data.synthetic import render_clip
 from asymtrack_jax.errors import InputError
-
-Frame = UInt8[np.ndarray, "H W 3"]
 
 DEFAULT_FPS = 25.0  # of a source that does not say, such as a folder of images
 

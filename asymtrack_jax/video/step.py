@@ -3,9 +3,9 @@
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 
-Frame = UInt8[np.ndarray, "H W 3"]
+from asymtrack_jax.data.sequences import Frame
 
 
 @runtime_checkable

@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
+from asymtrack_jax.data.sequences import Frame
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.video import drawing
 from asymtrack_jax.video.step import MultiTracker, Step
-
-Frame = UInt8[np.ndarray, "H W 3"]
 
 KEYS = "space: pause  a: add a target  0-9: choose one  r: draw it again  x: remove it  q: quit"
 _WINDOW = "AsymTrack"

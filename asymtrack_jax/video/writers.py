@@ -7,10 +7,9 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from asymtrack_jax.data.sequences import Frame
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.files import write_atomically
-
-Frame = UInt8[np.ndarray, "H W 3"]
 
 CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}  # they are in every build of OpenCV
 GIF, GIF_SIDE, GIF_FPS = ".gif", 320, 12.5  # small enough for a page

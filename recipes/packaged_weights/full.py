@@ -1,8 +1,8 @@
 """The weights that come with the package: AsymTrack-T from nothing, on a little data, on two cores.
 
 The third run; `backbone.py` and `near.py` go before. It costs 35,200 pairs, at 15 to 19 a second.
-`asymtrack_jax/weights/README.md` says what the data is, how to make the prepared
-crops, which lie in the folder P, and what the weights reach.
+`asymtrack_jax/weights/README.md` says what the data is, how to prepare the crops
+in the folder P, and what the weights reach.
 
 python train.py --config recipes/packaged_weights/full.py --config.data.roots.prepared=P
 """
