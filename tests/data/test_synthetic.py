@@ -1,6 +1,6 @@
 import dataclasses
-import shutil
 import pickle
+import shutil
 
 import cv2
 import numpy as np
