@@ -87,3 +87,17 @@ class TestBatchNorm:
         stats = BatchNorm().init(jax.random.key(0), self.x, train=True)["batch_stats"]
         np.testing.assert_array_equal(stats["mean"], np.zeros(5))
         np.testing.assert_array_equal(stats["var"], np.ones(5))
+
+    def test_statistics_of_bfloat16_features_are_float32(self):
+        """A mean of 3 and a standard deviation of 0.05, of which bfloat16 has three steps."""
+        x = (3 + 0.05 * self.x).astype(jnp.bfloat16)
+        norm = BatchNorm()
+        variables = norm.init(jax.random.key(0), x, train=True)
+        y, updated = norm.apply(variables, x, train=True, mutable=["batch_stats"])
+        exact = np.asarray(x, np.float64)
+        mean, var = exact.mean((0, 1, 2)), exact.var((0, 1, 2))
+        assert y.dtype == jnp.bfloat16
+        expected = (exact - mean) / np.sqrt(var + 1e-5)
+        np.testing.assert_allclose(np.asarray(y, np.float64), expected, rtol=2**-8, atol=1e-3)
+        stats: Any = updated["batch_stats"]
+        np.testing.assert_allclose(stats["mean"], 0.1 * mean, rtol=1e-6)

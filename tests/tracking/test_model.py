@@ -7,6 +7,10 @@ from asymtrack_jax.config import VARIANTS
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.images import normalise
 from asymtrack_jax.models import checkpoint
+from asymtrack_jax.models.fuse import fuse
+from asymtrack_jax.models.head import Prediction
+from asymtrack_jax.tracking.model import Model
+from tests import rounding
 
 CONFIG = VARIANTS["testing"]
 Z, X = CONFIG.template_size, CONFIG.search_size
@@ -16,19 +20,21 @@ def pixels(side: int, batch: int = 1, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (batch, side, side, 3), np.uint8)
 
 
+def same_boxes(found: Prediction, expected: Prediction) -> None:
+    """Of two float32 programs."""
+    np.testing.assert_allclose(found.boxes, expected.boxes, rtol=0, atol=rounding.BETWEEN_TWO)
+
+
 def test_pixels_and_normalised_images_give_the_same(model):
     from_pixels = model.step(model.init_template(pixels(Z)), pixels(X))
     modulation = model.init_template(normalise(pixels(Z)))
-    np.testing.assert_allclose(
-        model.step(modulation, normalise(pixels(X))).boxes, from_pixels.boxes, atol=1e-5
-    )
+    same_boxes(model.step(modulation, normalise(pixels(X))), from_pixels)
 
 
 def test_methods_can_be_part_of_a_larger_program(model):
     template, search = pixels(Z), pixels(X)
-    boxes = jax.jit(lambda *images: model.step(model.init_template(images[0]), images[1]).boxes)
-    expected = model.step(model.init_template(template), search).boxes
-    np.testing.assert_allclose(boxes(template, search), expected, atol=1e-5)
+    found = jax.jit(lambda *images: model.step(model.init_template(images[0]), images[1]))
+    same_boxes(found(template, search), model.step(model.init_template(template), search))
 
 
 def test_the_template_decides(model):
@@ -43,8 +49,7 @@ def test_load_gives_the_saved_network(tmp_path, variables, model, fused):
     checkpoint.save(tmp_path / "saved", CONFIG, variables, {})
     loaded = asymtrack_jax.load(tmp_path / "saved", fused=fused)
     assert loaded.config == CONFIG
-    prediction, expected = (m.step(m.init_template(pixels(Z)), pixels(X)) for m in (loaded, model))
-    np.testing.assert_allclose(prediction.boxes, expected.boxes, atol=1e-5)
+    same_boxes(*(m.step(m.init_template(pixels(Z)), pixels(X)) for m in (loaded, model)))
 
 
 @pytest.mark.parametrize(
@@ -69,3 +74,30 @@ def test_batch_sizes_must_agree(model):
     modulation = model.init_template(pixels(Z, batch=2))
     with pytest.raises(InputError, match="batch size 1"):
         model.step(modulation, pixels(X))
+
+
+def test_weights_are_constants_of_the_program(model):
+    """Its only argument is the image: were weights arguments, XLA could not lay them out once.
+
+    It fails where jax hoists constants (`jax_use_simplified_jaxpr_constants`).
+    """
+    memory = model._init_template.lower(pixels(Z)).compile().memory_analysis()
+    assert memory.argument_size_in_bytes == pixels(Z).nbytes
+
+
+def test_bfloat16_is_close_and_its_boxes_are_float32(tmp_path, variables, model):
+    checkpoint.save(tmp_path / "saved", CONFIG, variables, {})
+    half = asymtrack_jax.load(tmp_path / "saved", dtype="bfloat16")
+    modulation = half.init_template(pixels(Z))
+    assert {leaf.dtype for leaf in jax.tree.leaves(modulation)} == {half.dtype}
+    found = half.step(modulation, pixels(X))
+    expected = model.step(model.init_template(pixels(Z)), pixels(X))
+    assert found.boxes.dtype == found.scores.dtype == np.float32
+    distance = np.abs(found.boxes - expected.boxes).max()
+    assert rounding.BETWEEN_TWO < distance < 0.1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int8"])
+def test_other_dtypes_are_refused(variables, dtype):
+    with pytest.raises(InputError, match=f"must be one of float32, bfloat16; got {dtype}"):
+        Model(CONFIG, fuse(variables), dtype=dtype)
