@@ -131,6 +131,16 @@ class TestDecode:
         maps[0, :, 7, 7] += np.log(3, dtype=np.float32)
         np.testing.assert_allclose(decode(jnp.asarray(maps)).scores, [0.75], rtol=1e-6)
 
+    def test_no_precision_of_matrix_products_touches_it(self):
+        """Accelerators compute products in bfloat16 or TF32 by default: half a pixel off."""
+        assert "dot_general" not in str(jax.make_jaxpr(decode)(jnp.zeros((1, 2, 8, 8))))
+
+    def test_it_is_float32_of_bfloat16_maps(self):
+        maps = jax.random.normal(jax.random.key(0), (2, 2, 8, 8), jnp.bfloat16)
+        found, expected = decode(maps), decode(maps.astype(jnp.float32))
+        np.testing.assert_array_equal(found.boxes, expected.boxes)
+        assert found.boxes.dtype == found.scores.dtype == jnp.float32
+
     def test_huge_scores_stay_finite(self):
         maps = jnp.stack([jnp.full((2, 8, 8), -1e30), jnp.full((2, 8, 8), 1e30)])
         maps = maps.at[1, 0, 3, 3].set(-1e30)
