@@ -20,6 +20,7 @@ from asymtrack_jax.benchmark.process import BackendError, BackendProcess, start
 from asymtrack_jax.benchmark.timing import Rounds, interleave, latency_ms, ratio
 from asymtrack_jax.config import PRECISIONS
 from asymtrack_jax.errors import InputError
+from asymtrack_jax.weights import TINY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +28,8 @@ class BenchmarkOptions:
     """What to measure.
 
     Attributes:
-        config: configuration files, whose networks get random weights; by default configs/tiny.py.
-        checkpoint: directories of checkpoints to measure instead.
+        config: configuration files, whose networks get random weights.
+        checkpoint: directories of checkpoints to measure instead; by default the package's weights.
         batch_sizes: images per call, such as 1,8,64.
         precision: float32 (`highest`), what the platform takes for it (`default`), or `bfloat16`.
         functions: some of init_template, step (the network alone), tracking (crops on the host,
@@ -36,7 +37,8 @@ class BenchmarkOptions:
         rounds: how many times each function of each backend is timed, five calls each.
         compare: other backends: onnxruntime, torch, torch.compile, xla (this package without its
             native kernels).
-        compare_python: an interpreter that has them, with numpy, and for torch onnx.
+        compare_python: an interpreter that has them, with numpy, and for torch onnx; by default
+            this one.
         output: folder for benchmark.json, report.md and benchmark.png.
     """
 
@@ -47,7 +49,7 @@ class BenchmarkOptions:
     functions: tuple[str, ...] = ("init_template", "step", "tracking")
     rounds: int = 20
     compare: tuple[str, ...] = ()
-    compare_python: str = sys.executable
+    compare_python: str | None = None
     output: Path = Path("results/benchmark")
 
 
@@ -125,7 +127,7 @@ def check(options: BenchmarkOptions) -> None:
 
 def sources(options: BenchmarkOptions) -> tuple[Path, ...]:
     """Lists the configuration files or checkpoints to measure."""
-    return options.checkpoint or options.config or (Path("configs/tiny.py"),)
+    return options.checkpoint or options.config or (TINY,)
 
 
 def measure(
@@ -154,9 +156,10 @@ def measure(
         ours = stack.enter_context(start(OURS, case, sys.executable, cache))
         backends = {OURS: ours}
         environment |= {key: fact for key, fact in ours.facts.items() if key != "kernels"}
+        python = options.compare_python or sys.executable
         for name in options.compare:
             try:
-                baseline = stack.enter_context(start(name, case, options.compare_python, cache))
+                baseline = stack.enter_context(start(name, case, python, cache))
             except BackendError as error:
                 notes.append(f"{name} is left out: {error}")
                 continue

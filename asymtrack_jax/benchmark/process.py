@@ -91,7 +91,6 @@ def start(name: str, case: BenchmarkCase, python: str, cache: Path) -> Iterator[
         subprocess.Popen(
             command,
             env=_environment(settings),
-            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -14,6 +14,7 @@ COMMANDS = {
     "convert": "import published PyTorch checkpoints, or export to their format",
     "calibrate": "fit a checkpoint's scores to the overlap that they predict",
     "export": "write a checkpoint as ONNX or StableHLO programs",
+    "benchmark": "measure latency and throughput, beside other runtimes",
     "native": "build the optional kernels for this machine's CPU",
     "vot": "serve the VOT toolkit over TraX",
 }

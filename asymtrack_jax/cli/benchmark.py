@@ -1,0 +1,31 @@
+"""Measures latency and throughput on this machine, beside other runtimes of the same network.
+
+  $ asymtrack benchmark --config configs/tiny.py --batch-sizes 1,8
+  $ asymtrack benchmark --checkpoint checkpoints/tiny --compare onnxruntime,torch
+
+Times init_template, step (the network alone), tracking (crops on the host, step, boxes in the
+frame) and, if asked to, video (many frames in one program on the device) in interleaved rounds.
+Writes report.md, benchmark.json and benchmark.png after each case. Measure on an idle machine;
+docs/gpu.md says what to run on a GPU.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+from asymtrack_jax.benchmark.command import BenchmarkOptions, benchmark
+from asymtrack_jax.cli.arguments import Integers, Names, parse
+
+
+@dataclasses.dataclass(frozen=True)
+class _Arguments(BenchmarkOptions):
+    """The options, with lists written as A,B."""
+
+    batch_sizes: Integers = BenchmarkOptions.batch_sizes
+    precision: Names = BenchmarkOptions.precision
+    functions: Names = BenchmarkOptions.functions
+    compare: Names = BenchmarkOptions.compare
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measures as the command line says."""
+    benchmark(parse(_Arguments, arguments, "benchmark", __doc__))
