@@ -1,10 +1,12 @@
 """Command lines as dataclasses: one parser for every command, by tyro."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
+
+from asymtrack_jax.errors import InputError
 
 Options = TypeVar("Options")
 
@@ -19,7 +21,13 @@ def parse(
         arguments: without the command's name.
         command: its name, for the usage line.
         description: for `--help`.
+
+    Raises:
+        InputError: an argument is empty, such as that of an unset variable of a shell.
     """
+    for previous, argument in zip(["", *arguments], arguments, strict=False):
+        if not argument or (argument.startswith("--") and argument.endswith("=")):
+            raise InputError(f"{argument or previous or 'an argument'} is empty: give it a value")
     return tyro.cli(
         options,
         args=arguments,
@@ -42,16 +50,3 @@ def _comma_separated(kind: type) -> Any:
 
 Integers = Annotated[tuple[int, ...], _comma_separated(int)]
 Names = Annotated[tuple[str, ...], _comma_separated(str)]
-
-
-def one_of(names: Iterable[str]) -> Any:
-    """A string that must be one of these names, which `--help` lists."""
-    choices = tuple(names)
-    return PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="{" + ",".join(choices) + "}",
-        instance_from_str=lambda texts: texts[0],
-        is_instance=lambda value: value in choices,
-        str_from_instance=lambda value: [value],
-        choices=choices,
-    )

@@ -11,10 +11,9 @@ benchmark nor training data.
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
-from asymtrack_jax.cli.arguments import one_of, parse
-from asymtrack_jax.evaluation.benchmarks import BENCHMARKS, read_sequences
+from asymtrack_jax.cli.arguments import parse
+from asymtrack_jax.evaluation.benchmarks import BenchmarkName, read_sequences
 from asymtrack_jax.evaluation.calibration import calibrate
 
 
@@ -33,7 +32,7 @@ class CalibrateOptions:
     checkpoint: Path
     results: Path
     output: Path
-    dataset: Annotated[str, one_of(BENCHMARKS)] = "folder"
+    dataset: BenchmarkName = "folder"
     data_dir: Path | None = None
 
 

@@ -10,6 +10,7 @@ from asymtrack_jax.errors import InputError, run_main
 
 COMMANDS = {
     "track": "follow targets through a video, a folder of images or a camera",
+    "evaluate": "run a tracker over a benchmark, or score results that exist",
     "train": "train a network as a configuration says",
     "convert": "import published PyTorch checkpoints, or export to their format",
     "calibrate": "fit a checkpoint's scores to the overlap that they predict",

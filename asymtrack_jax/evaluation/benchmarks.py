@@ -5,6 +5,7 @@ import functools
 import os
 from collections.abc import Callable, Mapping, Set
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -101,6 +102,12 @@ BENCHMARKS = {
     "tnl2k": Benchmark(tnl2k.read_sequences, "otb", tnl2k.LAYOUT, "tnl2k", 700),
     "folder": Benchmark(folder.read_sequences, "lasot", folder.LAYOUT, "folder"),
 }
+
+
+if TYPE_CHECKING:
+    BenchmarkName = str
+else:
+    BenchmarkName = Literal[tuple(BENCHMARKS)]  # the names, for command lines
 
 
 def read_sequences(name: str, data_dir: Path | None) -> list[Sequence]:

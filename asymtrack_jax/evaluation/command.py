@@ -1,17 +1,25 @@
-"""What `evaluate.py` does: tracks a benchmark, or scores results that are there, and reports."""
+"""Tracks a benchmark, or scores results that exist, and reports."""
 
 import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
+
+import tyro
 
 import asymtrack_jax.tracking.model as models
 from asymtrack_jax.data import sequences as data
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import pictures, report, results, runner, submissions
-from asymtrack_jax.evaluation.benchmarks import BENCHMARKS, is_annotated, read_sequences
-from asymtrack_jax.evaluation.protocols import PROTOCOLS
+from asymtrack_jax.evaluation.benchmarks import (
+    BENCHMARKS,
+    BenchmarkName,
+    is_annotated,
+    read_sequences,
+)
+from asymtrack_jax.evaluation.protocols import PROTOCOLS, ProtocolName
 from asymtrack_jax.evaluation.results import ResultFolder
 from asymtrack_jax.tracking.recovery import choose_recovery
 from asymtrack_jax.tracking.slots import make_batch_tracker
@@ -19,24 +27,40 @@ from asymtrack_jax.weights import TINY
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
-    """What to evaluate, and how; `evaluate.py --help` explains each."""
+class EvaluateOptions:
+    """What to evaluate, and how.
 
-    dataset: str = "synthetic"
+    Attributes:
+        dataset: the benchmark; by default rendered clips.
+        data_dir: the dataset's folder; by default its folder in $ASYMTRACK_DATA.
+        checkpoint: its directory; by default the weights in the package.
+        results: a folder of result files to score instead of tracking; may be repeated.
+        origin: coordinate of the top-left pixel in result files; by default as in the field's own,
+            1 for otb100 and else 0.
+        recover: search wider while the score stays low, which benchmarks do not ask for.
+        output: folder to write; by default results/DATASET.
+        protocol: how results are scored; by default the dataset's own protocol.
+        float_results: write boxes as floats, not truncated to integers as published.
+        batch_size: sequences that share a step.
+        workers: threads that read images.
+        shard: track share I of N, such as 1/4.
+    """
+
+    dataset: BenchmarkName = "synthetic"
     data_dir: Path | None = None
     checkpoint: Path = TINY
-    results: Sequence[Path] = ()
-    origin: int | None = None
+    results: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
+    origin: Literal[0, 1] | None = None
     recover: bool = False
     output: Path | None = None
-    protocol: str | None = None
+    protocol: ProtocolName | None = None
     float_results: bool = False
     batch_size: int = 1
     workers: int = 2
     shard: str = "1/1"
 
 
-def evaluate(options: Options, arguments: Sequence[str]) -> int:
+def evaluate(options: EvaluateOptions, arguments: Sequence[str]) -> int:
     """Evaluates; returns the exit status.
 
     Args:
@@ -76,7 +100,7 @@ def _parse_shard(text: str) -> tuple[int, int]:
 
 
 def _track(
-    options: Options,
+    options: EvaluateOptions,
     sequences: Sequence[data.Sequence],
     shard: tuple[int, int],
     directory: Path,
@@ -95,7 +119,7 @@ def _track(
         recovery=dataclasses.asdict(recovery) if options.recover else None,
         result_format=result_format,
         options=dataclasses.asdict(options),
-        command=shlex.join(["python", "evaluate.py", *arguments]),
+        command=shlex.join(["asymtrack", "evaluate", *arguments]),
     )
     results.open_results_dir(directory, manifest)
     number, count = shard
@@ -110,7 +134,7 @@ def _track(
     )
 
 
-def _result_folders(options: Options) -> list[ResultFolder]:
+def _result_folders(options: EvaluateOptions) -> list[ResultFolder]:
     """The folders of results that were named; an output of this command stands for its boxes."""
     named: dict[str, ResultFolder] = {}
     for path in options.results:
@@ -126,7 +150,7 @@ def _result_folders(options: Options) -> list[ResultFolder]:
     return list(named.values())
 
 
-def _folder(options: Options, label: str, directory: Path) -> ResultFolder:
+def _folder(options: EvaluateOptions, label: str, directory: Path) -> ResultFolder:
     benchmark = BENCHMARKS[options.dataset]
     origin = options.origin
     if origin is None:
@@ -135,7 +159,7 @@ def _folder(options: Options, label: str, directory: Path) -> ResultFolder:
 
 
 def _report(
-    options: Options,
+    options: EvaluateOptions,
     sequences: Sequence[data.Sequence],
     folders: Sequence[ResultFolder],
     output: Path,

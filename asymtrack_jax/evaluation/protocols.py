@@ -52,7 +52,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -303,6 +303,11 @@ ONE_PASS = {
     )
 }
 PROTOCOLS: dict[str, Protocol] = {**ONE_PASS, "got10k": Got10k(), "trackingnet": TrackingNet()}
+
+if TYPE_CHECKING:
+    ProtocolName = str
+else:
+    ProtocolName = Literal[tuple(PROTOCOLS)]  # the names, for command lines
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

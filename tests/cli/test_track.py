@@ -121,7 +121,7 @@ def test_errors_come_before_any_file(tmp_path, clip, weights):
         ([path, "--init-bbox", "nan,2,9,9", "--output", out, "--checkpoint", weights], "finite"),
         ([path, "--init-bbox", "1,1,1e-200,1e-200", "--output", out], "at least 0.1 pixels"),
         ([path, "--init-bbox", bbox, "--output", out, "--boxes", "b.xml"], "must end in one of"),
-        ([path, "--init-bbox", bbox, "--output", ""], "must end in one of"),
+        ([path, "--init-bbox", bbox, "--output", ""], "--output is empty"),
         (["--seed", "-1", "--output", out], "at least 0"),
     ]:
         with pytest.raises(InputError, match=message):

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 import pytest
 
-import evaluate
 from asymtrack_jax import weights
+from asymtrack_jax.cli import evaluate
 from asymtrack_jax.config import VARIANTS
 from asymtrack_jax.data.readers.text import read_boxes
 from asymtrack_jax.errors import InputError
@@ -137,7 +137,7 @@ def test_the_manifest_says_what_made_the_results(workplace):
     assert manifest["precision"].startswith("float32")
     assert manifest["device"].startswith("cpu")
     assert manifest["result_format"] == "int"
-    assert manifest["command"].startswith("python evaluate.py --dataset folder --data_dir ")
+    assert manifest["command"].startswith("asymtrack evaluate --dataset folder --data_dir ")
     assert manifest["options"]["data_dir"] == str(workplace.root / "data")
     assert manifest["options"]["batch_size"] == 1
     assert manifest["versions"].keys() == {"python", "jax", "flax", "numpy", "opencv"}
@@ -362,7 +362,7 @@ def test_damaged_scores_leave_out_their_plot_alone(place, fake, monkeypatch, cap
     assert "mine" in printed
 
 
-def test_an_empty_output_is_refused(place, capsys):
-    with pytest.raises(SystemExit):
-        evaluate.main(["--dataset", "folder", "--output", ""])
-    assert "argument --output: is empty; name a folder" in capsys.readouterr().err
+def test_an_empty_output_is_refused(place):
+    for arguments in (["--output", ""], ["--output="]):
+        with pytest.raises(InputError, match=r"--output=? is empty: give it a value"):
+            evaluate.main(["--dataset", "folder", *arguments])

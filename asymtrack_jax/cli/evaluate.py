@@ -1,0 +1,22 @@
+"""Runs a tracker over a benchmark, or scores results that exist, and reports what papers print.
+
+  $ asymtrack evaluate --dataset lasot --data-dir D --checkpoint C --output R
+  $ asymtrack evaluate --dataset lasot --data-dir D --results R1 --results R2
+
+The output folder gets boxes/ (one result file per sequence, and a manifest), report.md, report.json
+and pictures. Finished sequences are skipped, so the same command resumes after any interruption.
+The exit status is 1 if a sequence failed, 130 after Ctrl-C.
+"""
+
+from collections.abc import Sequence
+
+from asymtrack_jax.cli.arguments import parse
+from asymtrack_jax.compilation import keep_compiled
+from asymtrack_jax.evaluation.command import EvaluateOptions, evaluate
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Evaluates; returns the exit status."""
+    options = parse(EvaluateOptions, arguments, "evaluate", __doc__)
+    keep_compiled()
+    return evaluate(options, arguments)
