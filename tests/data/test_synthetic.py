@@ -12,8 +12,8 @@ from asymtrack_jax.data.sequences import Frames, Sequence, Source
 from asymtrack_jax.data.synthetic import Clip, SyntheticSource, read_sequences, render_clip
 from asymtrack_jax.data.synthetic.__main__ import main, write_sequence
 from asymtrack_jax.data.synthetic.render import render
-from asymtrack_jax.data.synthetic.scene import Materials, Scene, make_scene
-from asymtrack_jax.data.synthetic.source import find_materials
+from asymtrack_jax.data.synthetic.scene import Assets, Scene, make_scene
+from asymtrack_jax.data.synthetic.source import find_assets
 from asymtrack_jax.data.synthetic.sprites import Sprite
 from asymtrack_jax.errors import InputError
 
@@ -51,15 +51,15 @@ def plain(sprite: Sprite, level: int) -> Sprite:
 
 
 def silhouette(scene: Scene) -> Scene:
-    """The target in white, what hides it and all else in black, filmed without any flaw."""
-    film = dataclasses.replace(scene.film, ranges=np.zeros(4), shutter=0.0, noise=0.0)
+    """The target in white, what hides it and all else in black, by a camera without any flaw."""
+    camera = dataclasses.replace(scene.camera, ranges=np.zeros(4), shutter=0.0, noise=0.0)
     return dataclasses.replace(
         scene,
         surroundings=lambda: np.zeros((200, 260, 3), np.uint8),
         behind=(),
         target=dataclasses.replace(scene.target, sprite=plain(scene.target.sprite, 255)),
         before=tuple(dataclasses.replace(a, sprite=plain(a.sprite, 0)) for a in scene.before),
-        film=film,
+        camera=camera,
     )
 
 
@@ -106,8 +106,8 @@ def test_targets_start_in_sight_stay_in_the_frame_and_move_smoothly(seed):
 @pytest.mark.parametrize("pasted", [False, True])
 def test_boxes_are_exact(pasted, seed, cutouts):
     """Whatever the target's turns, scale, stretch and bends."""
-    materials = Materials(cutouts=tuple(cutouts.rglob("*.png"))) if pasted else Materials()
-    scene = silhouette(make_scene((seed, 1), SIZE, materials))
+    assets = Assets(cutouts=tuple(cutouts.rglob("*.png"))) if pasted else Assets()
+    scene = silhouette(make_scene((seed, 1), SIZE, assets))
     target = dataclasses.replace(
         scene.target,
         ranges=np.array([0.4, 0.2, 2, 5, 5]),
@@ -297,14 +297,14 @@ def test_what_moves_beside_a_cutout_may_be_of_its_kind(tmp_path):
         for number in range(3):
             image = np.full((height, width + number, 4), 255, np.uint8)
             cv2.imwrite(str(tmp_path / kind / f"{number}.png"), image)
-    materials = find_materials(tmp_path, None)
+    assets = find_assets(tmp_path, None)
 
     def tall(sprite: Sprite) -> bool:
         return sprite.alpha.shape[0] > sprite.alpha.shape[1]
 
     others = []
     for seed in range(20):
-        scene = make_scene((seed,), SIZE, materials, least_difficulty=0.9, same_kind=1.0)
+        scene = make_scene((seed,), SIZE, assets, least_difficulty=0.9, same_kind=1.0)
         looks = [actor.sprite for actor in scene.behind]
         assert all(tall(look) == tall(scene.target.sprite) for look in looks)
         others += [look.alpha.shape != scene.target.sprite.alpha.shape for look in looks]

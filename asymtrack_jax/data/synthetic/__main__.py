@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from asymtrack_jax.data.sequences import Sequence
-from asymtrack_jax.data.synthetic.source import find_materials, read_sequences
+from asymtrack_jax.data.synthetic.source import find_assets, read_sequences
 from asymtrack_jax.errors import InputError, run_main
 from asymtrack_jax.files import atomic_directory
 
@@ -49,7 +49,7 @@ def main(argv: Arguments[str] | None = None) -> None:
             raise InputError(f"--{name.replace('_', '-')} must be 0 to 1")
     sequences = read_sequences(
         *(args.num_sequences, args.num_frames, (args.height, args.width), args.seed),
-        find_materials(args.cutouts, args.backgrounds),
+        find_assets(args.cutouts, args.backgrounds),
         *(args.least_difficulty, args.same_kind),
     )
     args.output.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ def render(scene: Scene, index: int) -> Frame:
     """The frame at time `index`, uint8 RGB."""
     frame = _surroundings(scene, index)
     for actor in (*scene.behind, scene.target, *scene.before):
-        _draw(frame, actor, index, scene.film.shutter)
+        _draw(frame, actor, index, scene.camera.shutter)
     return _expose(frame, scene, index)
 
 
@@ -70,10 +70,10 @@ class Clip:
 
 def _surroundings(scene: Scene, index: int) -> Frame:
     size = np.array(scene.size[::-1])
-    now, then = scene.film(np.array([index, index + 1.0]))[:, :2] * size
+    now, then = scene.camera(np.array([index, index + 1.0]))[:, :2] * size
     middle = np.array(scene.backdrop.shape[1::-1]) / 2 - 0.5  # OpenCV centres pixels on integers
     frame = cv2.getRectSubPix(scene.backdrop, scene.size[::-1], (middle + now).tolist())
-    return _blurred(frame, scene.film.shutter * (then - now))  # pyright: ignore[reportArgumentType]
+    return _blurred(frame, scene.camera.shutter * (then - now))  # pyright: ignore[reportArgumentType]
 
 
 def _draw(frame: Frame, actor: Actor, index: int, shutter: float) -> None:
@@ -113,11 +113,11 @@ def _blurred(image: np.ndarray, motion: Float64[np.ndarray, "2"]) -> np.ndarray:
 
 def _expose(frame: Frame, scene: Scene, index: int) -> Frame:
     """Contrast, brightness and noise."""
-    contrast, brightness = scene.film(np.array([float(index)]))[0, 2:]
+    contrast, brightness = scene.camera(np.array([float(index)]))[0, 2:]
     rng = np.random.default_rng((*scene.key, index, _NOISE))
     y, x = rng.integers(0, _GRAIN_MARGIN, 2)
     grain = _grain(scene.size)[y:, x:][: scene.size[0], : scene.size[1]]
-    gain, noise = math.exp(contrast), scene.film.noise / _GRAIN
+    gain, noise = math.exp(contrast), scene.camera.noise / _GRAIN
     offset = 128 * (1 - gain - noise) + brightness
     return cv2.addWeighted(frame, gain, grain, noise, offset)  # pyright: ignore[reportReturnType]
 

@@ -1,4 +1,4 @@
-"""What a clip shows: things in motion, one of them the target, and how it is filmed."""
+"""What a clip shows: things in motion, one of them the target, and the camera."""
 
 import dataclasses
 import functools
@@ -27,8 +27,8 @@ Design = list[Polygon] | Path  # what a thing is made from
 
 
 @dataclasses.dataclass(frozen=True)
-class Film:
-    """How the camera sees it all.
+class Camera:
+    """Motion, exposure and noise of the camera.
 
     Attributes:
         swings: of pan to the right and down, the logarithm of contrast, and brightness.
@@ -58,7 +58,7 @@ class Scene:
         behind: things that the target may hide.
         target: what is to be tracked.
         before: things that may hide the target.
-        film: how it is filmed.
+        camera: its motion, exposure and noise.
     """
 
     key: tuple[int, ...]
@@ -67,7 +67,7 @@ class Scene:
     behind: tuple[Actor, ...]
     target: Actor
     before: tuple[Actor, ...]
-    film: Film
+    camera: Camera
 
     @functools.cached_property
     def backdrop(self) -> Frame:
@@ -90,7 +90,7 @@ class Scene:
 
 
 @dataclasses.dataclass(frozen=True)
-class Materials:
+class Assets:
     """Image files that scenes are made of; where there are none, they are rendered.
 
     Attributes:
@@ -110,13 +110,13 @@ class Materials:
         return kinds
 
 
-RENDERED = Materials()
+RENDERED = Assets()
 
 
 def make_scene(
     key: tuple[int, ...],
     size: tuple[int, int],
-    materials: Materials = RENDERED,
+    assets: Assets = RENDERED,
     least_difficulty: float = 0.0,
     same_kind: float = 0.0,
 ) -> Scene:
@@ -125,7 +125,7 @@ def make_scene(
     Args:
         key: seed; the same always makes the same scene.
         size: height and width of the frames.
-        materials: what it is made of.
+        assets: what it is made of.
         least_difficulty: of the scene, from 0, where easy ones are drawn too, to 1.
         same_kind: share of what moves beside the target that is a cut-out of its kind, instead of
             first the target itself, then its mirror image, then anything.
@@ -133,21 +133,21 @@ def make_scene(
     Raises:
         InputError: a cut-out cannot be used. Photographs are not read before the first frame is.
     """
-    return _Director(key, size, materials, least_difficulty, same_kind).make()
+    return SceneSampler(key, size, assets, least_difficulty, same_kind).make()
 
 
-class _Director:
+class SceneSampler:
     """Draws the parts of one scene, all as hard as the scene is to be."""
 
     def __init__(
         self,
         key: tuple[int, ...],
         size: tuple[int, int],
-        materials: Materials,
+        assets: Assets,
         least_difficulty: float,
         same_kind: float,
     ):
-        self.key, self.size, self.materials, self.same_kind = key, size, materials, same_kind
+        self.key, self.size, self.assets, self.same_kind = key, size, assets, same_kind
         self.rng = np.random.default_rng((*key, _GEOMETRY))
         self.difficulty = least_difficulty + (1 - least_difficulty) * self.rng.random()
         self.side = min(size) * math.exp(self.rng.uniform(math.log(0.13), math.log(0.38)))
@@ -163,7 +163,7 @@ class _Director:
         for _ in range(round(self.upto(1.0, 5.0))):
             likeness = self.rng.random()
             if isinstance(design, Path) and likeness < self.same_kind:
-                kind = self.materials.kinds[design.parent]
+                kind = self.assets.kinds[design.parent]
                 other = self.sprite(kind[self.rng.integers(len(kind))], self.rng.uniform(0.8, 1.25))
             elif likeness < 0.3:
                 other = sprite
@@ -184,7 +184,7 @@ class _Director:
                 before.append(self.actor(other, self.crossing(target, other, miss=0.5)))
         return Scene(
             *(self.key, self.size, self.surroundings()),
-            *(tuple(behind), target, tuple(before), self.film()),
+            *(tuple(behind), target, tuple(before), self.camera()),
         )
 
     def upto(self, easy: float, hard: float) -> float:
@@ -193,7 +193,7 @@ class _Director:
         return self.rng.uniform(0, max(0.0, bound))
 
     def design(self) -> Design:
-        cutouts = self.materials.cutouts
+        cutouts = self.assets.cutouts
         return cutouts[self.rng.integers(len(cutouts))] if cutouts else shape(self.rng)
 
     def sprite(
@@ -237,17 +237,17 @@ class _Director:
     def surroundings(self) -> Callable[[], Frame]:
         size = math.ceil(MARGIN * self.size[0]), math.ceil(MARGIN * self.size[1])
         clutter = self.rng.uniform(0, 0.4 + 0.6 * self.difficulty)
-        photographs, hue, key = self.materials.photographs, self.hue, (*self.key, _BACKDROP)
+        photographs, hue, key = self.assets.photographs, self.hue, (*self.key, _BACKDROP)
         if not photographs:
             return lambda: backdrop(np.random.default_rng(key), size, hue, clutter)
         path = photographs[self.rng.integers(len(photographs))]
         return lambda: _cover(read_frame(path), size)
 
-    def film(self) -> Film:
+    def camera(self) -> Camera:
         bounds = [(0.05, 0.15), (0.05, 0.15), (0.1, 0.4), (5.0, 35.0)]
         ranges = np.array([self.upto(*bound) for bound in bounds])
         swings = Swings.draw(self.rng, len(ranges))
-        return Film(swings, ranges, self.upto(0.3, 1.0), self.upto(2.0, 12.0))
+        return Camera(swings, ranges, self.upto(0.3, 1.0), self.upto(2.0, 12.0))
 
 
 def _cover(image: Frame, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:

@@ -8,7 +8,7 @@ import numpy as np
 from asymtrack_jax.config import Synthetic
 from asymtrack_jax.data.sequences import IMAGE_SUFFIXES, Frame, Sequence
 from asymtrack_jax.data.synthetic.render import Clip
-from asymtrack_jax.data.synthetic.scene import RENDERED, Materials, make_scene
+from asymtrack_jax.data.synthetic.scene import RENDERED, Assets, make_scene
 from asymtrack_jax.errors import InputError
 
 _SINGLE, _TRAINING, _HELD_OUT = 1, 2, 3  # part of the seed: none of these share a clip
@@ -75,7 +75,7 @@ def read_sequences(
     num_frames: int = 100,
     size: tuple[int, int] = (240, 320),
     seed: int = 0,
-    materials: Materials = RENDERED,
+    assets: Assets = RENDERED,
     least_difficulty: float = 0.0,
     same_kind: float = 0.0,
 ) -> list[Sequence]:
@@ -86,7 +86,7 @@ def read_sequences(
         num_frames: of each.
         size: height and width of the frames.
         seed: of all chance.
-        materials: what scenes are made of.
+        assets: what scenes are made of.
         least_difficulty: of a scene, as `scene.make_scene` has it.
         same_kind: likewise.
 
@@ -100,19 +100,19 @@ def read_sequences(
     sequences = []
     for number in range(num_sequences):
         key = seed, number, _HELD_OUT
-        scene = make_scene(key, size, materials, least_difficulty, same_kind)
+        scene = make_scene(key, size, assets, least_difficulty, same_kind)
         clip = Clip(scene, num_frames)
         sequences.append(Sequence(f"synthetic_{number:03}", clip, clip.boxes, clip.visible))
     return sequences
 
 
-def find_materials(cutouts: Path | None, backgrounds: Path | None) -> Materials:
+def find_assets(cutouts: Path | None, backgrounds: Path | None) -> Assets:
     """Lists the images in two folders and all folders in them; None for neither.
 
     Raises:
         InputError: a folder is missing, or holds no images.
     """
-    return Materials(_images(cutouts, "cut-outs"), _images(backgrounds, "backgrounds"))
+    return Assets(_images(cutouts, "cut-outs"), _images(backgrounds, "backgrounds"))
 
 
 def _images(directory: Path | None, what: str) -> tuple[Path, ...]:
@@ -138,10 +138,10 @@ def _check(num_frames: int, size: tuple[int, int]) -> None:
 def _clip(config: Synthetic, seed: int, number: int) -> Clip:
     scene = make_scene(
         *((seed, number, _TRAINING), (config.height, config.width)),
-        *(_materials(config.cutouts, config.backgrounds),),
+        *(_assets(config.cutouts, config.backgrounds),),
         *(config.least_difficulty, config.same_kind),
     )
     return Clip(scene, config.num_frames)
 
 
-_materials = functools.cache(find_materials)
+_assets = functools.cache(find_assets)

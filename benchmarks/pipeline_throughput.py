@@ -1,12 +1,11 @@
 """Measures how many training pairs the data pipeline makes of 720p JPEGs, and what they cost.
 
-`python -m tests.pipeline_throughput` writes some sequences to a temporary folder, and prints pairs
-a second for each loader with one thread and with as many threads or processes as there are cores,
-and where the time of one pair goes. Not a test. All take turns, so that a noisy machine troubles
-them alike; the images are read from the page cache.
+`python -m benchmarks.pipeline_throughput` writes some sequences to a temporary folder, prepares
+them, and prints pairs per second and per CPU-second from each layout, and where the time of one
+pair goes. The cases are interleaved, so that a noisy machine troubles them alike; the files are
+read from the page cache.
 """
 
-import os
 import platform
 import resource
 import tempfile
@@ -20,21 +19,23 @@ import numpy as np
 from asymtrack_jax.config import VARIANTS
 from asymtrack_jax.data import augment, pipeline
 from asymtrack_jax.data.augment import TRAINING
-from asymtrack_jax.data.datasets import open_dataset
-from asymtrack_jax.data.pipeline import Batches, MakeRecord
+from asymtrack_jax.data.datasets import open_dataset, read_index
+from asymtrack_jax.data.pipeline import Batches, MakeRecord, num_cores
+from asymtrack_jax.data.prepare import CropOptions, prepare_crops, prepare_frames
 from asymtrack_jax.data.sampler import PairSampler
 
 CONFIG = VARIANTS["tiny"]
 HEIGHT, WIDTH = 720, 1280
 SEQUENCES, FRAMES = 4, 30
 BATCH, BATCHES, ROUNDS = 32, 5, 5
-CORES = len(os.sched_getaffinity(0))
-LOADERS = {
-    "1 thread": {"loader": "threads", "num_threads": 1},
-    f"{CORES} threads": {"loader": "threads", "num_threads": CORES},
-    "grain, 1 thread": {"loader": "grain", "num_threads": 1},
-    f"grain, {CORES} threads": {"loader": "grain", "num_threads": CORES},
-    f"grain, {CORES} processes": {"loader": "grain", "num_workers": CORES, "num_threads": 1},
+CORES = num_cores()
+CASES = {  # layout, and options of `Batches`
+    f"original layout, {CORES} threads": ("files", {}),
+    f"original layout, {CORES} processes": ("files", {"num_workers": CORES}),
+    f"original layout, {CORES} threads, all frames cached": ("files", {"cache_bytes": 2**30}),
+    f"prepared frames, {CORES} threads": ("frames", {}),
+    f"prepared crops, {CORES} threads": ("crops", {}),
+    f"prepared crops of reach 4.25, {CORES} threads": ("near crops", {}),
 }
 
 
@@ -108,24 +109,34 @@ def parts(sampler: PairSampler, count: int) -> dict[str, float]:
 
 
 def main() -> None:
+    """Runs the benchmark and prints it."""
     print(
         f"{platform.machine()}, {CORES} cores, Python {platform.python_version()}, "
         f"OpenCV {cv2.__version__}, NumPy {np.__version__}"
     )
     with tempfile.TemporaryDirectory() as folder:
-        kilobytes = write_sequences(Path(folder))
+        root, prepared = Path(folder) / "sequences", Path(folder) / "prepared"
+        kilobytes = write_sequences(root)
         print(f"{WIDTH} x {HEIGHT} JPEGs of {kilobytes:.0f} kB; crops of tiny; {ROUNDS} rounds")
-        sampler = PairSampler([open_dataset("folder", Path(folder))], [1.0])
-        found: dict[str, list[tuple[float, float]]] = {name: [] for name in LOADERS}
+        index = read_index("folder", root)
+        prepare_frames(index, "folder", prepared / "frames")
+        prepare_crops(index, "folder", prepared / "crops", CropOptions())
+        prepare_crops(index, "folder", prepared / "near crops", CropOptions(reach=4.25))
+        samplers = {"files": PairSampler([index], [1.0])} | {
+            path.name: PairSampler([open_dataset("folder", path)], [1.0])
+            for path in prepared.iterdir()
+        }
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in CASES}
         for seed in range(ROUNDS):
-            for name, options in LOADERS.items():
-                found[name].append(rates(sampler, seed, **options))
+            for name, (layout, options) in CASES.items():
+                found[name].append(rates(samplers[layout], seed, **options))
         for name, rounds in found.items():
             second, cpu_second = np.median(rounds, axis=0)
             print(f"{name}: {second:.0f} pairs/s, {cpu_second:.0f} pairs/CPU-second (medians)")
-        one = parts(sampler, BATCH * BATCHES)
-        listed = ", ".join(f"{name} {milliseconds:.2f}" for name, milliseconds in one.items())
-        print(f"one pair, CPU ms: {listed}; {sum(one.values()):.2f} in all")
+        for layout, sampler in samplers.items():
+            one = parts(sampler, BATCH * BATCHES)
+            listed = ", ".join(f"{name} {milliseconds:.2f}" for name, milliseconds in one.items())
+            print(f"{layout}, one pair, CPU ms: {listed}; {sum(one.values()):.2f} in all")
 
 
 if __name__ == "__main__":
