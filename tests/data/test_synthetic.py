@@ -326,6 +326,6 @@ def test_scenes_are_at_least_as_hard_as_asked():
 @pytest.mark.parametrize("name", ["least_difficulty", "same_kind"])
 def test_shares_outside_0_to_1_are_refused(name, tmp_path):
     with pytest.raises(InputError, match=name):
-        Synthetic(**{name: 1.5})
+        dataclasses.replace(SMALL, **{name: 1.5})
     with pytest.raises(InputError, match=f"--{name.replace('_', '-')} must be 0 to 1"):
         main([f"--{name.replace('_', '-')}=1.5", f"--output={tmp_path / 'new'}"])

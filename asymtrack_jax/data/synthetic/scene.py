@@ -133,10 +133,10 @@ def make_scene(
     Raises:
         InputError: a cut-out cannot be used. Photographs are not read before the first frame is.
     """
-    return SceneSampler(key, size, assets, least_difficulty, same_kind).make()
+    return _SceneSampler(key, size, assets, least_difficulty, same_kind).make()
 
 
-class SceneSampler:
+class _SceneSampler:
     """Draws the parts of one scene, all as hard as the scene is to be."""
 
     def __init__(
