@@ -1,9 +1,9 @@
 """Times the training step on a CPU, beside the published PyTorch network's if that is at hand.
 
-`python -m tests.step_speed --published DIR --torch-python PATH` takes turns, step by step, between
-this package and the published repository (github.com/jiawen-zhu/AsymTrack) checked out at DIR. Each
-runs in a process of its own that waits for its turn, so that a noisy machine troubles both alike.
-PATH is an interpreter with torch, numpy, pyyaml and easydict. Not a test; Linux only.
+`python -m benchmarks.step_speed --published DIR --torch-python PATH` alternates steps of this package
+and of the published repository (github.com/jiawen-zhu/AsymTrack) checked out at DIR. Each
+runs in a process of its own, so that a disturbance of the machine meets both alike. PATH is an
+interpreter with torch, numpy, pyyaml and easydict. Linux only.
 """
 
 import argparse
@@ -125,6 +125,7 @@ def work(run: Step, facts: str) -> None:
 
 
 def main() -> None:
+    """Alternates between the processes and prints medians."""
     parser = argparse.ArgumentParser(description="Times the training step on a CPU.")
     parser.add_argument("--variant", default="tiny")
     parser.add_argument("--batch-size", type=int, default=16)
@@ -144,7 +145,7 @@ def main() -> None:
         pythons["published"] = args.torch_python
     pipes: dict[str, Any] = {}
     for name, python in pythons.items():
-        command = [python, "-m", "tests.step_speed", *sys.argv[1:], "--worker", name]
+        command = [python, "-m", "benchmarks.step_speed", *sys.argv[1:], "--worker", name]
         pipes[name] = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

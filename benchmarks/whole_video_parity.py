@@ -1,11 +1,11 @@
-"""Compares `VideoTracker` with `Tracker` over a folder of sequences, and times both, turn by turn.
+"""Compares `VideoTracker` with `Tracker` over a folder of sequences, and times both, alternating.
 
-`python -m tests.whole_video_parity --data_dir D` (D/<sequence>/img/*.jpg and groundtruth.txt)
-prints a line a sequence: the largest difference of boxes, in pixels; how many searches the two cut
-around squares that are not the same; the largest difference of crops cut around the same square,
-in grey levels; with `--rounds N`, milliseconds a frame of each (medians of N turns, reading and
+`python -m benchmarks.whole_video_parity --data_dir D` (D/<sequence>/img/*.jpg and groundtruth.txt)
+prints a line per sequence: the largest difference of boxes, in pixels; how many searches the two
+cut around squares that are not the same; the largest difference of crops cut around the same square,
+in grey levels; with `--rounds N`, milliseconds per frame of each (medians of N rounds, reading and
 moving frames to the device not counted). `--checkpoint C` names a network; without it, tiny with
-random weights. Not a test.
+random weights.
 """
 
 import argparse
@@ -53,6 +53,7 @@ def compare_crops(model: Model) -> Callable[[np.ndarray, np.ndarray], int]:
 
 
 def main() -> None:
+    """Compares and prints a line per sequence."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data_dir", type=Path, required=True)
     parser.add_argument("--checkpoint")

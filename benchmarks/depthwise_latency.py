@@ -1,7 +1,7 @@
 """Times `step` on a CPU with both forms of depthwise convolution.
 
-`python -m tests.depthwise_latency` prints the median latencies of the three variants.
-Not a test. Both forms take turns in one process, so that a noisy machine troubles both alike.
+`python -m benchmarks.depthwise_latency` prints the median latencies of the three variants.
+Both forms alternate in one process, so that a disturbance of the machine meets both alike.
 """
 
 import os
@@ -37,6 +37,7 @@ def compiled_step(form: str, variant: str):
 
 
 def main() -> None:
+    """Alternates between the forms and prints medians."""
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
         f"jax {jax.__version__}, float32, batch 1, {ROUNDS} rounds"
