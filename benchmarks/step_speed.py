@@ -1,7 +1,7 @@
 """Times the training step on a CPU, beside the published PyTorch network's if that is at hand.
 
-`python -m benchmarks.step_speed --published DIR --torch-python PATH` alternates steps of this package
-and of the published repository (github.com/jiawen-zhu/AsymTrack) checked out at DIR. Each
+`python -m benchmarks.step_speed --published DIR --torch-python PATH` alternates steps of this
+package and of the published repository (github.com/jiawen-zhu/AsymTrack) checked out at DIR. Each
 runs in a process of its own, so that a disturbance of the machine meets both alike. PATH is an
 interpreter with torch, numpy, pyyaml and easydict. Linux only.
 """

@@ -2,10 +2,10 @@
 
 `python -m benchmarks.whole_video_parity --data_dir D` (D/<sequence>/img/*.jpg and groundtruth.txt)
 prints a line per sequence: the largest difference of boxes, in pixels; how many searches the two
-cut around squares that are not the same; the largest difference of crops cut around the same square,
-in grey levels; with `--rounds N`, milliseconds per frame of each (medians of N rounds, reading and
-moving frames to the device not counted). `--checkpoint C` names a network; without it, tiny with
-random weights.
+cut around squares that are not the same; the largest difference of crops cut around the same
+square, in grey levels; with `--rounds N`, milliseconds per frame of each (medians of N rounds,
+reading and moving frames to the device not counted). `--checkpoint C` names a network; without it,
+tiny with random weights.
 """
 
 import argparse
