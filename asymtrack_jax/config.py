@@ -4,11 +4,12 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from asymtrack_jax.errors import InputError
 
-PRECISIONS = ("default", "highest", "bfloat16")  # of commands: `compilation.set_precision`
+Precision = Literal["default", "highest", "bfloat16"]  # of commands: `compilation.set_precision`
+PRECISIONS = get_args(Precision)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,8 @@ from typing import Literal
 import tyro
 
 import asymtrack_jax.tracking.model as models
+from asymtrack_jax.compilation import set_precision
+from asymtrack_jax.config import Precision
 from asymtrack_jax.data import sequences as data
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import pictures, report, results, runner, submissions
@@ -38,6 +40,8 @@ class EvaluateOptions:
         origin: coordinate of the top-left pixel in result files; by default as in the field's own,
             1 for otb100 and else 0.
         recover: search wider while the score stays low, which benchmarks do not ask for.
+        precision: float32 (highest), what the platform takes for it (default), or bfloat16, which is
+            meant for accelerators.
         output: folder to write; by default results/DATASET.
         protocol: how results are scored; by default the dataset's own protocol.
         float_results: write boxes as floats, not truncated to integers as published.
@@ -52,6 +56,7 @@ class EvaluateOptions:
     results: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
     origin: Literal[0, 1] | None = None
     recover: bool = False
+    precision: Precision = "default"
     output: Path | None = None
     protocol: ProtocolName | None = None
     float_results: bool = False
@@ -107,7 +112,7 @@ def _track(
     arguments: Sequence[str],
 ) -> runner.Run:
     """Tracks what is not tracked yet, or this process's share of it."""
-    model = models.load(options.checkpoint)
+    model = models.load(options.checkpoint, dtype=set_precision(options.precision))
     recovery = choose_recovery(options.recover, model)
     origin = BENCHMARKS[options.dataset].origin if options.origin is None else options.origin
     result_format = results.ResultFormat(options.float_results, origin)
@@ -118,6 +123,7 @@ def _track(
         options.protocol or BENCHMARKS[options.dataset].protocol,
         recovery=dataclasses.asdict(recovery) if options.recover else None,
         result_format=result_format,
+        dtype=model.dtype.name,
         options=dataclasses.asdict(options),
         command=shlex.join(["asymtrack", "evaluate", *arguments]),
     )

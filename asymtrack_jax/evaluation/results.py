@@ -38,6 +38,7 @@ _IDENTITY = {  # what is the same in all runs of a folder, and what a manifest w
     "checkpoint_sha256": None,
     "dataset": None,
     "recovery": None,
+    "precision": "float32, matrix products default",
     "result_format": None,
     "origin": 0,
 }
@@ -69,6 +70,7 @@ def make_manifest(
     *,
     recovery: Mapping[str, Any] | None,
     result_format: ResultFormat,
+    dtype: str,
     options: Mapping[str, Any],
     command: str,
 ) -> dict[str, Any]:
@@ -81,6 +83,7 @@ def make_manifest(
         protocol: name of the protocol it is to be scored by.
         recovery: the rules by which targets are lost and found; None if there are none.
         result_format: how boxes are written.
+        dtype: what the network computes in.
         options: of the command.
         command: that a person would give to do it again.
     """
@@ -92,7 +95,7 @@ def make_manifest(
         "protocol": protocol,
         "variant": next((name for name, known in VARIANTS.items() if known == config), "custom"),
         "checkpoint_sha256": checkpoint.sha256(checkpoint_dir),
-        "precision": f"float32, matrix products {precision or 'default'}",
+        "precision": f"{dtype}, matrix products {precision or 'default'}",
         "device": f"{device.platform}: {device.device_kind}",
         "recovery": recovery,
         "result_format": "float" if result_format.floats else "int",

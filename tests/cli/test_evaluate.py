@@ -172,7 +172,12 @@ def test_a_missing_checkpoint_leaves_nothing_behind(workplace):
 @pytest.fixture
 def place(tmp_path, monkeypatch, model):
     """Four sequences, and no network: what `--checkpoint` would load is not used."""
-    monkeypatch.setattr(command.models, "load", lambda directory: model)
+
+    def load(directory, dtype):
+        monkeypatch.setattr(model, "dtype", np.dtype(dtype))
+        return model
+
+    monkeypatch.setattr(command.models, "load", load)
     monkeypatch.chdir(tmp_path)
     write_sequences(tmp_path / "root" / "folder", {"a": 3, "b": 5, "c": 3, "d": 2})
     monkeypatch.setenv("ASYMTRACK_DATA", str(tmp_path / "root"))
@@ -202,6 +207,16 @@ def test_recovery_is_asked_for_and_goes_by_calibrated_scores(place, fake, model,
     assert manifest["recovery"] == dataclasses.asdict(Recovery())
     with pytest.raises(InputError, match=r"results of another run .*recovery"):
         evaluate.main(arguments[:-1])
+
+
+def test_results_of_two_precisions_are_never_mixed(place, fake):
+    arguments = ["--dataset", "folder"]
+    assert evaluate.main([*arguments, "--precision", "bfloat16"]) == 0
+    boxes = place / "results" / "folder" / "boxes"
+    manifest = json.loads((boxes / "manifest.json").read_text())
+    assert manifest["precision"] == "bfloat16, matrix products default"
+    with pytest.raises(InputError, match=r"precision bfloat16, .*, now float32, "):
+        evaluate.main(arguments)
 
 
 def test_a_data_set_must_be_somewhere(place, monkeypatch):

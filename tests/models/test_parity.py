@@ -48,7 +48,7 @@ def network(variant: str, form: str) -> Callable[[Any], dict[str, np.ndarray]]:
     )
 
     def run(variables, template, search, search2) -> dict[str, Any]:
-        apply = functools.partial(model.apply, variables)
+        apply: Any = functools.partial(model.apply, variables)
         capture = {
             "capture_intermediates": lambda _, name: name in ("__call__", "encode_search"),
             "mutable": ["intermediates"],

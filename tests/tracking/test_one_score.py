@@ -12,7 +12,7 @@ import trax
 from jax import export
 
 import asymtrack_jax
-from asymtrack_jax import Model, Tracker
+from asymtrack_jax import Model, Tracker, compilation
 from asymtrack_jax.cli.export import main as export_command
 from asymtrack_jax.data.synthetic import render_clip
 from asymtrack_jax.export.onnx import export_onnx
@@ -31,8 +31,11 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "track_onnx.py"
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    """The package's weights, which are calibrated."""
-    return asymtrack_jax.load()
+    """The package's weights, which are calibrated, compiled at XLA's default flags."""
+    options = {**compilation.fast_options(), "xla_backend_optimization_level": 3}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compilation, "fast_options", lambda: options)
+        return asymtrack_jax.load()
 
 
 @pytest.fixture(scope="module")
