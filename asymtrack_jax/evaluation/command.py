@@ -40,8 +40,8 @@ class EvaluateOptions:
         origin: coordinate of the top-left pixel in result files; by default as in the field's own,
             1 for otb100 and else 0.
         recover: search wider while the score stays low, which benchmarks do not ask for.
-        precision: float32 (highest), what the platform takes for it (default), or bfloat16, which is
-            meant for accelerators.
+        precision: float32 (highest), what the platform takes for it (default), or bfloat16, meant
+            for accelerators.
         output: folder to write; by default results/DATASET.
         protocol: how results are scored; by default the dataset's own protocol.
         float_results: write boxes as floats, not truncated to integers as published.
