@@ -1,17 +1,3 @@
-"""AsymTrack-T by the paper's recipe: LaSOT, GOT-10k, COCO and TrackingNet, from ImageNet weights.
+"""`configs/tiny.py`: the packaged configuration `tiny`, from a checkout."""
 
-Costs 30 million pairs, 500 epochs of 60,000. Published success AUC on LaSOT: 60.8. It has not been
-run here from end to end. Convert the backbone first, then train:
-
-asymtrack convert efficientmod_xxs.pth.tar --backbone --variant tiny --output backbone
-python train.py --config configs/tiny.py --config.run.init_from=backbone \
-    --config.data.roots.lasot=D/LaSOT --config.data.roots.got10k=D/GOT-10k \
-    --config.data.roots.coco=D/coco --config.data.roots.trackingnet=D/TrackingNet
-"""
-
-from asymtrack_jax.config import VARIANTS, Config
-
-
-def get_config() -> Config:
-    """The defaults are this recipe."""
-    return Config(model=VARIANTS["tiny"])
+from asymtrack_jax.configs.tiny import get_config as get_config

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (  # lowest first; every module or a package above it must be named
     tuple(
         f"asymtrack_jax.{name}"
-        for name in ("boxes", "compilation", "config", "config_files", "errors", "files", "images")
+        for name in ("boxes", "compilation", "config", "configs", "errors", "files", "images")
     ),
     ("asymtrack_jax.models", "asymtrack_jax.data", "asymtrack_jax.weights"),
     ("asymtrack_jax.native", "asymtrack_jax.video"),

@@ -28,7 +28,7 @@ class BenchmarkOptions:
     """What to measure.
 
     Attributes:
-        config: configuration files, whose networks get random weights.
+        config: configurations by name or path, whose networks get random weights.
         checkpoint: directories of checkpoints to measure instead; by default the package's weights.
         batch_sizes: images per call, such as 1,8,64.
         precision: float32 (`highest`), what the platform takes for it (`default`), or `bfloat16`.

@@ -10,7 +10,7 @@ import flax.traverse_util
 import numpy as np
 
 from asymtrack_jax.config import ModelConfig
-from asymtrack_jax.config_files import load_config
+from asymtrack_jax.configs.loading import load_config
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.checkpoint import Checkpoint
 from asymtrack_jax.models.fuse import fuse
@@ -40,14 +40,14 @@ def random_variables(config: ModelConfig, seed: int = 0) -> Any:
 
 
 def load_network(source: Path) -> Checkpoint:
-    """Reads a checkpoint's directory, or draws random weights for a configuration file.
+    """Reads a checkpoint's directory, or draws random weights for a configuration.
 
     Raises:
         InputError: it is neither.
     """
     if source.is_dir():
         return checkpoint.read(source)
-    config = load_config(source).model
+    config = load_config(str(source)).model
     return Checkpoint(config, random_variables(config), {"made_by": "benchmark"})
 
 

@@ -1,6 +1,6 @@
 """Measures latency and throughput on this machine, beside other runtimes of the same network.
 
-  $ asymtrack benchmark --config configs/tiny.py --batch-sizes 1,8
+  $ asymtrack benchmark --config tiny --batch-sizes 1,8
   $ asymtrack benchmark --checkpoint checkpoints/tiny --compare onnxruntime,torch
 
 Times init_template, step (the network alone), tracking (crops on the host, step, boxes in the

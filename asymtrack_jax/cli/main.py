@@ -15,6 +15,8 @@ COMMANDS = {
     "convert": "import published PyTorch checkpoints, or export to their format",
     "calibrate": "fit a checkpoint's scores to the overlap that they predict",
     "export": "write a checkpoint as ONNX or StableHLO programs",
+    "prepare": "prepare a dataset for fast training",
+    "render": "render synthetic sequences with exact ground truth",
     "benchmark": "measure latency and throughput, beside other runtimes",
     "native": "build the optional kernels for this machine's CPU",
     "vot": "serve the VOT toolkit over TraX",

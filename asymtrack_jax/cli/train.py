@@ -1,8 +1,8 @@
 """Trains a network as a configuration says, on every device there is.
 
-  $ asymtrack train --config configs/tiny.py --config.data.roots.lasot=/data/LaSOT
+  $ asymtrack train --config tiny --config.data.roots.lasot=/data/LaSOT
 
---config names a Python file; every field can be changed by its name.
+--config names a packaged configuration or a Python file; every field can be changed by its name.
 The same command resumes a run that was stopped. On several hosts, run it on each.
 """
 
@@ -15,7 +15,7 @@ import tyro
 
 from asymtrack_jax.compilation import keep_compiled
 from asymtrack_jax.config import Config
-from asymtrack_jax.config_files import load_config
+from asymtrack_jax.configs.loading import load_config
 from asymtrack_jax.training import devices
 from asymtrack_jax.training.loop import train_and_evaluate
 
@@ -50,9 +50,9 @@ def parse(
         InputError: the configuration cannot be used.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", type=Path, default=Path("configs/synthetic.py"))
+    parser.add_argument("--config", default="synthetic")
     known, rest = parser.parse_known_args(arguments)
-    default = TrainOptions(load_config(known.config), Path("runs") / known.config.stem)
+    default = TrainOptions(load_config(known.config), Path("runs") / Path(known.config).stem)
     return tyro.cli(
         TrainOptions,
         args=rest,

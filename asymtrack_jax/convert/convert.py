@@ -87,13 +87,13 @@ def from_pytorch(
     summary.append(f"wrote {output}: {variant}, {rules.count_parameters(arrays):,} parameters")
     if backbone:
         summary.append(
-            f"next: python train.py --config configs/{variant}.py "
+            f"next: asymtrack train --config {variant} "
             f"--config.run.init_from={shlex.quote(str(output))}; it cannot track yet"
         )
     else:
         summary += _twins(variant)
         summary.append(
-            "next: python track.py VIDEO --init-bbox x,y,w,h "
+            "next: asymtrack track VIDEO --init-bbox x,y,w,h "
             f"--checkpoint {shlex.quote(str(output))} --output out.mp4"
         )
     return "\n".join(summary)

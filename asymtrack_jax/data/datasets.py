@@ -107,7 +107,7 @@ def open_sources(names: Sequence[str], data: DataConfig, seed: int = 0) -> list[
     if missing:
         raise InputError(
             f"no such folders:{''.join(missing)}\n"
-            "No data at hand? Train on rendered video: `--config configs/synthetic.py`"
+            "No data at hand? Train on rendered video: `--config synthetic`"
         )
     return [open_source(name, data, seed) for name in names]
 

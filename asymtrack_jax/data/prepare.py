@@ -1,31 +1,22 @@
-"""Prepares a data set for training: its images in a few ArrayRecord files, whole or cropped.
-
-python -m asymtrack_jax.data.prepare --dataset lasot --data-dir D --output R/lasot
-python -m asymtrack_jax.data.prepare --dataset lasot --data-dir D --output R/lasot --crops
-
-Training then takes the folder in place of the original: `--config.data.roots.lasot=R/lasot`.
-"""
+"""Prepares a dataset for training: its images in a few ArrayRecord files, whole or cropped."""
 
 import dataclasses
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import tqdm
-import tyro
 from jaxtyping import Float, Int64
 
-from asymtrack_jax.data.datasets import read_index
 from asymtrack_jax.data.index import SequenceIndex
-from asymtrack_jax.data.pipeline import num_cores
 from asymtrack_jax.data.records import write_annotations, write_images
 from asymtrack_jax.data.sampler import LEAST_FRAMES, num_visible
 from asymtrack_jax.data.sequences import Frame
-from asymtrack_jax.errors import InputError, first_ten, run_main
+from asymtrack_jax.errors import InputError, first_ten
 from asymtrack_jax.files import atomic_directory
 
 _MAX_UNREADABLE = 100
@@ -262,41 +253,3 @@ def _distinct_images(
     shown = np.arange(len(index.files))
     shown[rows] = rows[first][image]
     return np.unique(shown, return_inverse=True)
-
-
-@dataclasses.dataclass(frozen=True)
-class PrepareOptions:
-    """What to prepare.
-
-    Attributes:
-        dataset: name of the data set, as in `config.data.sources`.
-        data_dir: its folder, in the original layout.
-        output: a new folder.
-        crops: keep crops around the targets instead of whole frames.
-        crop: what is kept, with `--crops`.
-        num_threads: threads that decode and crop; by default as many as there are cores.
-    """
-
-    dataset: str
-    data_dir: Path
-    output: Path
-    crops: bool = False
-    crop: Annotated[CropOptions, tyro.conf.arg(name="")] = CropOptions()
-    num_threads: int = dataclasses.field(default_factory=num_cores)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Prepares as the command line says."""
-    options = tyro.cli(PrepareOptions, args=arguments, description=__doc__)
-    index = read_index(options.dataset, options.data_dir)
-    if options.crops:
-        index = prepare_crops(
-            index, options.dataset, options.output, options.crop, options.num_threads
-        )
-    else:
-        prepare_frames(index, options.dataset, options.output)
-    print(f"{options.output}: {len(index)} sequences, {len(index.boxes)} frames")
-
-
-if __name__ == "__main__":
-    run_main(main)

@@ -1,6 +1,6 @@
 """Prepared data sets: images in ArrayRecord files that TFDS opens, annotations as an index.
 
-A prepared folder, which `python -m asymtrack_jax.data.prepare` writes, holds
+A prepared folder, which `asymtrack prepare` writes, holds
 - `frames/`, a TFDS data set of one split, `frames`, with one record per image;
 - `index/`, the annotations as `data.index` stores them;
 - `records.npy`, the record of each row of the index: the stills of one photograph share it;
@@ -103,7 +103,7 @@ def open_records(directory: Path, dataset: str | None = None) -> RecordSource:
     except (OSError, ValueError) as error:
         raise InputError(
             f"{directory} is no prepared data set ({METADATA}: {error}): see "
-            "`python -m asymtrack_jax.data.prepare --help`"
+            "`asymtrack prepare --help`"
         ) from error
     if metadata["format"] != _FORMAT:
         raise InputError(f"{directory} was prepared by another version: prepare it again")

@@ -143,7 +143,7 @@ def train_and_evaluate(config: Config, workdir: Path) -> int:
                 return 128 + (signals.received or signal.SIGTERM)
         progress.write(
             f"all {train.num_steps} steps are done; to see it track: "
-            f"python track.py --checkpoint {workdir / 'best'}"
+            f"asymtrack track --checkpoint {workdir / 'best'}"
         )
     return 0
 

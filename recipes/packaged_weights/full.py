@@ -4,7 +4,7 @@ The third run; `backbone.py` and `near.py` go before. It costs 35,200 pairs, at 
 `asymtrack_jax/weights/README.md` says what the data is, how to prepare the crops
 in the folder P, and what the weights reach.
 
-python train.py --config recipes/packaged_weights/full.py --config.data.roots.prepared=P
+asymtrack train --config recipes/packaged_weights/full.py --config.data.roots.prepared=P
 """
 
 from pathlib import Path

@@ -3,7 +3,7 @@
 Costs 19,200 pairs at 27 a second on two cores: the search crop is three times as large as the
 target instead of four, so that a pair takes less time and the target has its usual size.
 
-python train.py --config recipes/packaged_weights/near.py --config.data.roots.prepared=P
+asymtrack train --config recipes/packaged_weights/near.py --config.data.roots.prepared=P
 """
 
 import dataclasses

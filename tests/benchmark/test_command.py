@@ -10,7 +10,7 @@ from asymtrack_jax.benchmark.case import OURS, BenchmarkCase
 from asymtrack_jax.cli import benchmark as cli
 from asymtrack_jax.errors import InputError
 
-CONFIG = "configs/testing.py"
+CONFIG = "testing"
 
 
 class Fake:

@@ -8,7 +8,7 @@ from asymtrack_jax.config import VARIANTS
 
 
 def test_all_backends_get_one_network_and_the_same_images(tmp_path):
-    loaded = network.load_network(Path("configs/testing.py"))
+    loaded = network.load_network(Path("testing"))
     network.write(loaded, tmp_path, [1, 2])
     read = network.load_network(tmp_path / "checkpoint")
     assert read.config == VARIANTS["testing"]

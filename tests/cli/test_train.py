@@ -6,11 +6,9 @@ import pytest
 from asymtrack_jax.cli.train import TrainOptions, parse
 from asymtrack_jax.config import VARIANTS, Config
 
-CONFIGS = Path(__file__).parent.parent.parent / "configs"
-
 
 def options(*arguments: str, config: str = "tiny") -> TrainOptions:
-    return parse(["--config", str(CONFIGS / f"{config}.py"), *arguments])
+    return parse(["--config", config, *arguments])
 
 
 def test_the_paper_s_recipe():

@@ -68,7 +68,7 @@ def test_reproduces_the_golden_boxes(tiny_file, tmp_path):
         "dropped 8 modulation downsample: ",
         "dropped 8 num_batches_tracked: ",
         "tiny, 3,440,351 parameters",
-        f"python track.py VIDEO --init-bbox x,y,w,h --checkpoint {output} --output out.mp4",
+        f"asymtrack track VIDEO --init-bbox x,y,w,h --checkpoint {output} --output out.mp4",
     ):
         assert part in summary
 
@@ -251,7 +251,7 @@ def command(monkeypatch, *arguments):
 def test_command_line(tiny_file, tmp_path, monkeypatch, capsys):
     output, file = tmp_path / "tiny", tmp_path / "tiny.safetensors"
     assert command(monkeypatch, tiny_file, "--variant", "tiny", "--output", output) is None
-    assert "next: python track.py" in capsys.readouterr().out
+    assert "next: asymtrack track" in capsys.readouterr().out
     again = command(monkeypatch, tiny_file, "--variant", "tiny", "--output", output)
     assert again == f"error: {output} exists; choose another --output, or pass --overwrite"
     arguments = (tiny_file, "--variant", "tiny", "--output", output, "--overwrite")

@@ -103,7 +103,7 @@ def test_all_missing_roots_are_named_at_once(root, tmp_path):
         f"  {absent / 'lasot'} (config.data.roots.lasot, for 'lasot')",
         f"  {absent / 'got10k'} (config.data.roots.got10k, for 'got10k_vot_train')",
         f"  {Path('data/prepared/x')} (config.data.roots.prepared, for 'prepared/x')",
-        "No data at hand? Train on rendered video: `--config configs/synthetic.py`",
+        "No data at hand? Train on rendered video: `--config synthetic`",
     ]
 
 

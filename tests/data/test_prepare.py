@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from asymtrack_jax.cli.prepare import main
 from asymtrack_jax.config import VARIANTS
 from asymtrack_jax.data import prepare, records
 from asymtrack_jax.data.datasets import open_dataset, read_index
@@ -18,7 +19,6 @@ from asymtrack_jax.data.pipeline import Batches
 from asymtrack_jax.data.prepare import (
     CropOptions,
     crop_frame,
-    main,
     prepare_crops,
     prepare_frames,
 )

@@ -6,15 +6,16 @@ import cv2
 import numpy as np
 import pytest
 
+from asymtrack_jax.cli.render import main
 from asymtrack_jax.config import Synthetic
 from asymtrack_jax.data.readers import folder
 from asymtrack_jax.data.sequences import Frames, Sequence, Source
 from asymtrack_jax.data.synthetic import Clip, SyntheticSource, read_sequences, render_clip
-from asymtrack_jax.data.synthetic.__main__ import main, write_sequence
 from asymtrack_jax.data.synthetic.render import render
 from asymtrack_jax.data.synthetic.scene import Assets, Scene, make_scene
 from asymtrack_jax.data.synthetic.source import find_assets
 from asymtrack_jax.data.synthetic.sprites import Sprite
+from asymtrack_jax.data.synthetic.writing import write_sequence
 from asymtrack_jax.errors import InputError
 
 SIZE = (120, 160)

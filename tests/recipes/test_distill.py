@@ -8,13 +8,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from asymtrack_jax.config import Config, RunConfig, TrainConfig
-from asymtrack_jax.config_files import load_config
+from asymtrack_jax.configs.loading import load_config
 from asymtrack_jax.data.augment import Batch
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models import checkpoint
 from recipes.packaged_weights import distill
-
-CONFIGS = Path(__file__).parent.parent.parent / "configs"
 
 
 def mean_colours(images: np.ndarray) -> np.ndarray:
@@ -25,7 +23,7 @@ def mean_colours(images: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def config() -> Config:
-    testing = load_config(CONFIGS / "testing.py")
+    testing = load_config("testing")
     train = TrainConfig(
         batch_size=4,
         epochs=1,

@@ -15,7 +15,7 @@ import pytest
 
 import asymtrack_jax
 from asymtrack_jax.config import VARIANTS
-from asymtrack_jax.config_files import load_config
+from asymtrack_jax.configs.loading import load_config
 from asymtrack_jax.data.augment import Batch
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models import checkpoint
@@ -92,7 +92,7 @@ def test_a_run_that_is_killed_in_an_epoch_ends_as_if_it_had_not_been(start, whol
     output, _ = process.communicate()
     assert process.returncode == 0, output
     assert "going on after step 3" in output
-    assert f"python track.py --checkpoint {tmp_path / 'run' / 'best'}" in output
+    assert f"asymtrack track --checkpoint {tmp_path / 'run' / 'best'}" in output
     assert steps(tmp_path / "run", "total") == list(range(1, NUM_STEPS + 1))
     ours, expected = (checkpoint.read(run / "last").variables for run in (tmp_path / "run", whole))
     jax.tree.map(np.testing.assert_array_equal, ours, expected)
@@ -112,10 +112,10 @@ def test_a_run_that_is_asked_to_stop_saves_first(start, tmp_path):
 def test_missing_data_is_named_with_what_to_do(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as error:
-        loop.train_and_evaluate(load_config(ROOT / "configs" / "tiny.py"), tmp_path)
+        loop.train_and_evaluate(load_config("tiny"), tmp_path)
     for name in ("lasot", "got10k", "coco", "trackingnet"):
         assert f"data/{name} (config.data.roots.{name}" in str(error.value)
-    assert "--config configs/synthetic.py" in str(error.value)
+    assert "--config synthetic" in str(error.value)
 
 
 def test_a_step_that_is_not_finite_stops_the_run_and_keeps_its_batch(tmp_path):

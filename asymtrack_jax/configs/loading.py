@@ -1,4 +1,4 @@
-"""Configuration files: Python files that define `get_config()`."""
+"""Configurations: packaged ones by name, or Python files that define `get_config()`."""
 
 import importlib.util
 import traceback
@@ -7,18 +7,26 @@ from pathlib import Path
 from asymtrack_jax.config import Config
 from asymtrack_jax.errors import InputError
 
+_PACKAGED = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.py"))}
+NAMES = tuple(name for name in _PACKAGED if name not in ("__init__", "loading"))
 
-def load_config(path: Path) -> Config:
+
+def load_config(name: str) -> Config:
     """Runs a configuration file and returns what its `get_config()` returns.
 
+    Args:
+        name: of a packaged configuration, in `NAMES`, or the path of a Python file.
+
     Raises:
-        InputError: there is no such file, it raises (the message ends with its traceback), or it
-            has no such function.
+        InputError: there is no such configuration, it raises (the message ends with its traceback),
+            or it has no such function.
     """
+    path = _PACKAGED[name] if name in NAMES else Path(name)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if not path.is_file() or spec is None or spec.loader is None:
         raise InputError(
-            f"--config: there is no configuration file {path}, such as configs/tiny.py"
+            f"--config: there is no configuration {name!r}: give the path of a Python file, or one "
+            f"of the packaged names: {', '.join(NAMES)}"
         )
     module = importlib.util.module_from_spec(spec)
     try:

@@ -1,18 +1,27 @@
+import importlib
 from pathlib import Path
 
 import pytest
 
 from asymtrack_jax.config import Config
-from asymtrack_jax.config_files import load_config
+from asymtrack_jax.configs.loading import NAMES, load_config
 from asymtrack_jax.errors import InputError
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+DOORS = Path(__file__).parent.parent / "configs"
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)
-def test_configuration_files_say_what_they_cost(path: Path):
-    assert isinstance(load_config(path), Config)
-    assert f"--config configs/{path.name}" in path.read_text().split('"""')[1]
+@pytest.mark.parametrize("name", NAMES)
+def test_configurations_say_what_they_cost_and_how_to_run_them(name: str):
+    config = load_config(name)
+    assert isinstance(config, Config)
+    assert load_config(str(DOORS / f"{name}.py")) == config
+    module = importlib.import_module(f"asymtrack_jax.configs.{name}")
+    assert "Costs" in str(module.__doc__)
+    assert f"asymtrack train --config {name}" in str(module.__doc__)
+
+
+def test_the_checkout_has_a_door_to_each():
+    assert {path.stem for path in DOORS.glob("*.py")} == set(NAMES)
 
 
 @pytest.mark.parametrize("content", [None, "", "def get_config():\n    return 1"])
@@ -21,7 +30,7 @@ def test_a_configuration_file_that_is_none(content: str | None, tmp_path: Path):
     if content is not None:
         path.write_text(content)
     with pytest.raises(InputError, match=f"--config: .*{path.name}"):
-        load_config(path)
+        load_config(str(path))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +47,7 @@ def test_a_configuration_file_that_raises_is_named_with_its_line(
     path = tmp_path / "mine.py"
     path.write_text(content)
     with pytest.raises(InputError) as caught:
-        load_config(path)
+        load_config(str(path))
     first, *trace = str(caught.value).splitlines()
     assert first.startswith(f"--config: {path} raised ")
     assert message in first

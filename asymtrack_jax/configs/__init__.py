@@ -1,0 +1,1 @@
+"""Packaged configurations, one module each, which `--config` takes by name."""
