@@ -90,3 +90,20 @@ def test_what_is_no_onnx_model_is_refused(tmp_path: Path):
             path.write_bytes(content)
         with pytest.raises(InputError, match="is not an ONNX model"):
             distill.onnx_teacher(path)
+
+
+def test_results_come_in_order_and_reading_ahead_is_bounded():
+    started = []
+
+    def double(item):
+        started.append(item)
+        if item == 30:
+            raise ValueError("no thirty")
+        return 2 * item
+
+    results = distill.prefetch_map(double, range(40), num_threads=3, ahead=5)
+    for expected in range(30):
+        assert next(results) == 2 * expected
+        assert max(started) <= expected + 5
+    with pytest.raises(ValueError, match="no thirty"):
+        next(results)
