@@ -11,7 +11,7 @@ import numpy as np
 
 from asymtrack_jax.data import synthetic
 from asymtrack_jax.data.readers import folder, got10k, lasot, nfs, otb, tnl2k, trackingnet, uav123
-from asymtrack_jax.data.readers.benchmark import table
+from asymtrack_jax.data.readers.benchmark import ALL, Selection, table
 from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError
 
@@ -25,7 +25,7 @@ class Benchmark:
     """A data set as it is evaluated.
 
     Attributes:
-        read: reads the sequences below the data set's folder; raises `InputError`.
+        read: reads sequences below the data set's folder; raises `InputError`.
         protocol: name of the protocol in `protocols.PROTOCOLS` that its numbers are quoted in.
         layout: what must be in the folder; empty if it needs none.
         folder: its name below the folder of all data sets.
@@ -37,7 +37,7 @@ class Benchmark:
         attributes: reads which sequences have which attribute.
     """
 
-    read: Callable[[Path], list[Sequence]]
+    read: Callable[[Path, Selection], list[Sequence]]
     protocol: str
     layout: str
     folder: str
@@ -46,6 +46,10 @@ class Benchmark:
     origin: int = 0
     server: str | None = None
     attributes: Callable[[], Attributes] | None = None
+
+
+def _rendered(_: Path, selection: Selection) -> list[Sequence]:
+    return list(selection.of({each.name: each for each in synthetic.read_sequences()}).values())
 
 
 def lasot_attributes() -> Attributes:
@@ -74,7 +78,7 @@ LASOT_ATTRIBUTES = {
     "ARC": "aspect ratio change",
 }
 BENCHMARKS = {
-    "synthetic": Benchmark(lambda _: synthetic.read_sequences(), "lasot", "", ""),
+    "synthetic": Benchmark(_rendered, "lasot", "", ""),
     "lasot": Benchmark(
         lasot.read_sequences, "lasot", lasot.LAYOUT, "lasot", 280, attributes=lasot_attributes
     ),
@@ -110,16 +114,18 @@ else:
     BenchmarkName = Literal[tuple(BENCHMARKS)]  # the names, for command lines
 
 
-def read_sequences(name: str, data_dir: Path | None) -> list[Sequence]:
+def read_sequences(name: str, data_dir: Path | None, selection: Selection = ALL) -> list[Sequence]:
     """Reads the annotations of a benchmark.
 
     Args:
         name: in `BENCHMARKS`.
         data_dir: the data set's own folder; None for the one of its name in the folder that the
             environment variable ASYMTRACK_DATA names.
+        selection: which sequences.
 
     Raises:
-        InputError: no folder is named, or it does not hold what it should.
+        InputError: no folder is named, or it does not hold what it should; no sequence has a
+            selected name.
     """
     benchmark = BENCHMARKS[name]
     if benchmark.layout and data_dir is None:
@@ -130,7 +136,7 @@ def read_sequences(name: str, data_dir: Path | None) -> list[Sequence]:
                 f"holds it as {benchmark.folder}/: {benchmark.layout}"
             )
         data_dir = Path(root) / benchmark.folder
-    return benchmark.read(data_dir or Path())
+    return benchmark.read(data_dir or Path(), selection)
 
 
 def is_annotated(sequence: Sequence) -> bool:

@@ -13,6 +13,8 @@ import asymtrack_jax.tracking.model as models
 from asymtrack_jax.compilation import set_precision
 from asymtrack_jax.config import Precision
 from asymtrack_jax.data import sequences as data
+from asymtrack_jax.data.readers.benchmark import Selection
+from asymtrack_jax.data.readers.text import read_lines
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import pictures, report, results, runner, submissions
 from asymtrack_jax.evaluation.benchmarks import (
@@ -35,8 +37,12 @@ class EvaluateOptions:
     Attributes:
         dataset: the benchmark; by default rendered clips.
         data_dir: the dataset's folder; by default its folder in $ASYMTRACK_DATA.
+        sequences: only these, such as A,B, or a file with one name per line; by default all.
+        allow_missing: evaluate the sequences that are there, although others of the dataset are
+            missing.
         checkpoint: its directory; by default the weights in the package.
-        results: a folder of result files to score instead of tracking; may be repeated.
+        results: a folder of result files to score instead of tracking, PATH or NAME=PATH; may be
+            repeated.
         origin: coordinate of the top-left pixel in result files; by default as in the field's own,
             1 for otb100 and else 0.
         recover: search wider while the score stays low, which benchmarks do not ask for.
@@ -52,8 +58,10 @@ class EvaluateOptions:
 
     dataset: BenchmarkName = "synthetic"
     data_dir: Path | None = None
+    sequences: str | None = None
+    allow_missing: bool = False
     checkpoint: Path = TINY
-    results: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
+    results: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     origin: Literal[0, 1] | None = None
     recover: bool = False
     precision: Precision = "default"
@@ -78,7 +86,7 @@ def evaluate(options: EvaluateOptions, arguments: Sequence[str]) -> int:
     if options.batch_size < 1 or options.workers < 1:
         raise InputError("--batch-size and --workers must be at least 1")
     shard = _parse_shard(options.shard)
-    sequences = read_sequences(options.dataset, options.data_dir)
+    sequences = read_sequences(options.dataset, options.data_dir, _selection(options))
     if options.results:
         output = options.output or Path("results") / f"{options.dataset}_comparison"
         folders = _result_folders(options)
@@ -92,6 +100,16 @@ def evaluate(options: EvaluateOptions, arguments: Sequence[str]) -> int:
         reported = _report(options, sequences, [folder], output)
     _print_run(run)
     return run.exit_status or int(not reported)
+
+
+def _selection(options: EvaluateOptions) -> Selection:
+    text = options.sequences or ""
+    if text and "," not in text and Path(text).is_file():
+        names = read_lines(Path(text))
+    else:
+        names = text.split(",")
+    stripped = (name.strip() for name in names)
+    return Selection(tuple(name for name in stripped if name), options.allow_missing)
 
 
 def _parse_shard(text: str) -> tuple[int, int]:
@@ -143,17 +161,29 @@ def _track(
 def _result_folders(options: EvaluateOptions) -> list[ResultFolder]:
     """The folders of results that were named; an output of this command stands for its boxes."""
     named: dict[str, ResultFolder] = {}
-    for path in options.results:
+    for text in options.results:
+        name, separator, rest = text.partition("=")
+        if not separator or Path(text).is_dir():
+            name, rest = "", text
+        path = Path(rest)
         if not path.is_dir():
-            raise InputError(f"no folder {path}: --results names a folder of result files")
-        label = path.resolve().name
-        if label == results.BOXES:
-            label = path.resolve().parent.name
-        if label in named:
+            raise InputError(
+                f"no folder {path}: --results names a folder of result files, as PATH or NAME=PATH"
+            )
+        label = name or _label(path)
+        if label in named and not name:
             label = str(path)
+        if label in named:
+            raise InputError(f"--results {text}: another one is called {label}; use NAME=PATH")
         directory = path / results.BOXES if (path / results.BOXES).is_dir() else path
         named[label] = _folder(options, label, directory)
     return list(named.values())
+
+
+def _label(path: Path) -> str:
+    """What results in a folder are called: by its name, or its parent's if it is `boxes`."""
+    path = path.resolve()
+    return path.parent.name if path.name == results.BOXES else path.name
 
 
 def _folder(options: EvaluateOptions, label: str, directory: Path) -> ResultFolder:
@@ -176,7 +206,9 @@ def _report(
         Whether everything could be written; if not, it was printed all the same.
     """
     benchmark = BENCHMARKS[options.dataset]
-    if benchmark.server:
+    if benchmark.server and (options.sequences or options.allow_missing):
+        print(f"no archive for {benchmark.server}: it takes all sequences, and these are selected")
+    elif benchmark.server:
         for folder in folders:
             _submit(benchmark.server, folder, sequences, output)
     annotated = [sequence for sequence in sequences if is_annotated(sequence)]
@@ -192,6 +224,8 @@ def _report(
         attributes=benchmark.attributes() if benchmark.attributes else None,
     )
     notes = list(compared.notes)
+    if options.sequences:
+        notes.append(f"only the {len(sequences)} sequences that --sequences names")
     shown: dict[str, str] = {}
     try:
         shown |= pictures.write_plots(compared, output)

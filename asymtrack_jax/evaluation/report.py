@@ -174,7 +174,7 @@ def compare(
     total = max(num_sequences or 0, len(sequences))
     notes = []
     if len(sequences) < total:
-        notes.append(f"{dataset} has {total} sequences, and {len(sequences)} are here")
+        notes.append(f"{dataset} has {total} sequences, of which {len(sequences)} are evaluated")
     scored = {folder: score_results(folder, sequences, protocol) for folder in folders}
     common = [
         each.name for each in sequences if all(each.name in found for found in scored.values())

@@ -288,6 +288,55 @@ def test_an_output_can_be_scored_again_and_trackers_need_names(place, fake, caps
     assert sorted(each["name"] for each in content["trackers"]) == ["x", "y/x", "y/x/boxes"]
 
 
+def test_results_can_be_named(place, fake):
+    evaluate.main(["--dataset", "folder", "--output", "x"])
+    evaluate.main(["--dataset", "folder", "--results", "mine=x", "--results=x"])
+    content = json.loads((place / "results" / "folder_comparison" / "report.json").read_text())
+    assert [each["name"] for each in content["trackers"]] == ["mine", "x"]
+    with pytest.raises(InputError, match="another one is called mine; use NAME=PATH"):
+        evaluate.main(["--dataset", "folder", "--results", "mine=x", "--results", "mine=x/boxes"])
+
+
+def test_sequences_are_selected_by_name(place, fake, capsys):
+    (place / "names.txt").write_text("d\n\na \n")
+    for text in ("d,a", "names.txt"):
+        assert (
+            evaluate.main(["--dataset", "folder", "--sequences", text, "--output", "x" + text]) == 0
+        )
+        printed = capsys.readouterr().out
+        assert "2 of 2 sequences, 5 frames" in printed
+        assert "note: only the 2 sequences that --sequences names" in printed
+        assert sorted(path.name for path in (place / f"x{text}" / "boxes").glob("?.txt")) == [
+            "a.txt",
+            "d.txt",
+        ]
+    with pytest.raises(InputError, match="no sequence 'e': there are 4, such as a"):
+        evaluate.main(["--dataset", "folder", "--sequences", "a,e"])
+
+
+def test_a_part_of_a_benchmark_is_evaluated_on_demand(place, fake, capsys):
+    root = place / "root" / "lasot" / "airplane"
+    for name in ("airplane-1", "airplane-9"):
+        shutil.copytree(place / "root" / "folder" / "a", root / name)
+        for label in ("full_occlusion.txt", "out_of_view.txt"):
+            (root / name / label).write_text("0,0,0")
+        for index in range(3):
+            (root / name / "img" / f"{index}.png").rename(
+                root / name / "img" / f"{index + 1:08}.jpg"
+            )
+    with pytest.raises(InputError, match="278 of 280 sequences cannot be read"):
+        evaluate.main(["--dataset", "lasot"])
+    assert evaluate.main(["--dataset", "lasot", "--allow-missing"]) == 0
+    printed = capsys.readouterr().out
+    assert "lasot, lasot protocol, 2 of 280 sequences, 6 frames" in printed
+    assert "note: lasot has 280 sequences, of which 2 are evaluated" in printed
+    assert evaluate.main(["--dataset", "lasot", "--sequences", "airplane-9"]) == 0
+    assert "1 of 280 sequences" in capsys.readouterr().out
+    (root / "airplane-9" / "groundtruth.txt").write_text("1,2,3\n")
+    with pytest.raises(InputError, match="1 of 2 sequences cannot be read"):
+        evaluate.main(["--dataset", "lasot", "--allow-missing"])
+
+
 def test_withheld_annotation_makes_an_archive(place, fake, capsys):
     test = place / "root" / "got10k" / "test"
     for name in ("GOT-10k_Test_000001", "GOT-10k_Test_000002"):
@@ -304,7 +353,11 @@ def test_withheld_annotation_makes_an_archive(place, fake, capsys):
     printed = capsys.readouterr()
     assert "2 checked results for GOT-10k's server" in printed.out
     assert "the annotation is withheld" in printed.out
-    assert (place / "results" / "got10k_test" / "tiny_got10k.zip").exists()
+    archive = place / "results" / "got10k_test" / "tiny_got10k.zip"
+    archive.unlink()
+    assert evaluate.main(["--dataset", "got10k_test", "--sequences", "GOT-10k_Test_000001"]) == 0
+    assert "no archive for GOT-10k: it takes all sequences" in capsys.readouterr().out
+    assert not archive.exists()
 
 
 def test_lasot_has_its_attributes():
@@ -316,7 +369,7 @@ def test_lasot_has_its_attributes():
 
 def test_otb_counts_from_1_as_its_results_do(place, fake, monkeypatch, capsys):
     sequences = benchmarks.read_sequences("folder", None)
-    otb = dataclasses.replace(BENCHMARKS["otb100"], layout="", read=lambda _: sequences)
+    otb = dataclasses.replace(BENCHMARKS["otb100"], layout="", read=lambda *_: sequences)
     monkeypatch.setitem(BENCHMARKS, "otb100", otb)
     assert evaluate.main(["--dataset", "otb100"]) == 0
     boxes = read_boxes(place / "results" / "otb100" / "boxes" / "a.txt")

@@ -141,7 +141,7 @@ def test_the_terminal_names_protocol_counts_scores_and_rates(compared):
         "bad 71.43 75.00 75.00 -",
         "",
         "lowest: a 95.2, b 95.2, c 95.2",
-        "note: set has 5 sequences, and 3 are here",
+        "note: set has 5 sequences, of which 3 are evaluated",
     ]
 
 

@@ -7,11 +7,12 @@ is an `InputError`.
 
 import csv
 import dataclasses
+import difflib
 import functools
 import importlib.resources
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -19,6 +20,40 @@ from jaxtyping import Float
 from asymtrack_jax.data.readers.labels import require_folder
 from asymtrack_jax.data.sequences import Frame, Sequence, image_files, read_frame
 from asymtrack_jax.errors import InputError, first_ten
+
+Item = TypeVar("Item")
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """Which sequences of a benchmark are read.
+
+    Attributes:
+        names: the wanted sequences; empty for all.
+        allow_missing: whether sequences without a file of annotation are left out; else they are an
+            error.
+    """
+
+    names: tuple[str, ...] = ()
+    allow_missing: bool = False
+
+    def of(self, items: Mapping[str, Item]) -> dict[str, Item]:
+        """The items of the wanted sequences, in the benchmark's order.
+
+        Args:
+            items: by the name of the sequence.
+
+        Raises:
+            InputError: there is no sequence of a wanted name.
+        """
+        if unknown := [name for name in self.names if name not in items]:
+            close = difflib.get_close_matches(unknown[0], items, n=1) or list(items)[:1]
+            hint = f"there are {len(items)}, such as {close[0]}" if close else "there are none"
+            raise InputError(f"no sequence {unknown[0][:100]!r}: {hint}")
+        return {name: item for name, item in items.items() if not self.names or name in self.names}
+
+
+ALL = Selection()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,36 +107,43 @@ class ListedImages:
 
 
 def read_each(
-    root: Path, layout: str, items: Iterable[Any], read: Callable[[Any], Sequence]
+    root: Path,
+    layout: str,
+    items: Mapping[str, Item],
+    read: Callable[[Item], Sequence],
+    selection: Selection,
 ) -> list[Sequence]:
-    """Reads the sequences of a set, or says in one message which of them cannot be read.
+    """Reads sequences of a set, or says in one message which of them cannot be read.
 
     Args:
         root: the set's folder.
         layout: what should be in it, for messages.
-        items: what `read` takes.
+        items: what `read` takes, by the name of the sequence.
         read: reads a sequence's annotation; raises `InputError`.
+        selection: which of them.
 
     Raises:
-        InputError: the folder is missing, or holds none of the sequences or not all: the first ten
-            are named, and the others counted.
+        InputError: the folder is missing, holds none of the sequences or not all (the first ten are
+            named, and the others counted), or there is no sequence of a selected name.
     """
     require_folder(root, layout)
     sequences, problems = [], []
-    for item in items:
+    for item in selection.of(items).values():
         try:
             sequence = read(item)
             check_first(sequence)
             sequences.append(sequence)
         except InputError as error:
-            problems.append(error)
-    total = len(sequences) + len(problems)
+            missing = isinstance(error.__cause__, FileNotFoundError)
+            if not (missing and selection.allow_missing):
+                problems.append(error)
     if problems:
+        total = len(sequences) + len(problems)
         raise InputError(
             f"cannot use {root}: {layout}\n{len(problems)} of {total} sequences cannot be read:"
             f"{first_ten(problems)}"
         )
-    if not total:
+    if not sequences:
         raise InputError(f"no sequences in {root}: {layout}")
     return sequences
 

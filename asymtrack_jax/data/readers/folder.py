@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from asymtrack_jax.data.index import Annotation, Part
-from asymtrack_jax.data.readers.benchmark import ListedImages, read_each
+from asymtrack_jax.data.readers.benchmark import ALL, ListedImages, Selection, read_each
 from asymtrack_jax.data.readers.labels import has_area, require_folder
 from asymtrack_jax.data.readers.text import read_boxes
 from asymtrack_jax.data.sequences import Sequence, image_files, natural_sorted
@@ -20,7 +20,7 @@ LAYOUT = (
 )
 
 
-def read_sequences(directory: Path) -> list[Sequence]:
+def read_sequences(directory: Path, selection: Selection = ALL) -> list[Sequence]:
     """Reads the annotations of every sequence in a folder, in order of their names.
 
     Subfolders with neither `img` nor `groundtruth.txt` are passed over. Images are not looked for
@@ -29,7 +29,8 @@ def read_sequences(directory: Path) -> list[Sequence]:
     Raises:
         InputError: see `read_each`.
     """
-    return read_each(directory, LAYOUT, _folders(directory), _read_sequence)
+    folders = {folder.name: folder for folder in _folders(directory)}
+    return read_each(directory, LAYOUT, folders, _read_sequence, selection)
 
 
 def parts(root: Path) -> list[Part]:

@@ -5,7 +5,13 @@ import re
 from pathlib import Path
 
 from asymtrack_jax.data.index import Annotation, Part, numbered
-from asymtrack_jax.data.readers.benchmark import NumberedImages, only_first, read_each
+from asymtrack_jax.data.readers.benchmark import (
+    ALL,
+    NumberedImages,
+    Selection,
+    only_first,
+    read_each,
+)
 from asymtrack_jax.data.readers.labels import (
     has_area,
     read_labels,
@@ -32,7 +38,7 @@ VAL_LAYOUT = (
 SPLITS = ("train", "val", "vot_train", "vot_val")
 
 
-def read_validation(root: Path) -> list[Sequence]:
+def read_validation(root: Path, selection: Selection = ALL) -> list[Sequence]:
     """Reads the annotations of the 180 validation sequences.
 
     The target is visible where it is not wholly covered: its absence label decides nothing, as in
@@ -41,10 +47,11 @@ def read_validation(root: Path) -> list[Sequence]:
     Raises:
         InputError: see `read_each`; the list is missing.
     """
-    return read_each(root / "val", VAL_LAYOUT, _listed(root / "val"), _read_validation)
+    folder = root / "val"
+    return read_each(folder, VAL_LAYOUT, _listed(folder), _read_validation, selection)
 
 
-def read_test(root: Path) -> list[Sequence]:
+def read_test(root: Path, selection: Selection = ALL) -> list[Sequence]:
     """Reads the first boxes and lists the images of the 180 test sequences.
 
     The other boxes are withheld: they are NaN.
@@ -52,11 +59,13 @@ def read_test(root: Path) -> list[Sequence]:
     Raises:
         InputError: see `read_each`; the list is missing.
     """
-    return read_each(root / "test", TEST_LAYOUT, _listed(root / "test"), _read_test)
+    folder = root / "test"
+    return read_each(folder, TEST_LAYOUT, _listed(folder), _read_test, selection)
 
 
-def _listed(folder: Path) -> list[Path]:
-    return [folder / name.strip() for name in read_lines(folder / "list.txt")]
+def _listed(folder: Path) -> dict[str, Path]:
+    names = [line.strip() for line in read_lines(folder / "list.txt")]
+    return {name: folder / name for name in names}
 
 
 def _read_validation(folder: Path) -> Sequence:

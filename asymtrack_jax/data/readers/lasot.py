@@ -1,13 +1,14 @@
 """LaSOT as it unpacks: `<class>/<class>-<N>/{img/*.jpg, groundtruth.txt, ...}`."""
 
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
 from asymtrack_jax.data.index import Annotation, Part, numbered
-from asymtrack_jax.data.readers.benchmark import NumberedImages, read_each
+from asymtrack_jax.data.readers.benchmark import ALL, NumberedImages, Selection, read_each
 from asymtrack_jax.data.readers.labels import (
     has_area,
     read_labels,
@@ -30,7 +31,7 @@ EXTENSION = (  # LaSOT_ext: ten sequences of each class
 )
 
 
-def read_sequences(root: Path) -> list[Sequence]:
+def read_sequences(root: Path, selection: Selection = ALL) -> list[Sequence]:
     """Reads the annotations of the 280 sequences of the testing set.
 
     The target is visible where it is neither fully occluded nor out of view.
@@ -38,18 +39,22 @@ def read_sequences(root: Path) -> list[Sequence]:
     Raises:
         InputError: see `read_each`.
     """
-    names = split_list("lasot_testing_set")
-    return read_each(root, LAYOUT, names, functools.partial(_read_sequence, root))
+    return _read_sequences(root, split_list("lasot_testing_set"), selection)
 
 
-def read_extension(root: Path) -> list[Sequence]:
+def read_extension(root: Path, selection: Selection = ALL) -> list[Sequence]:
     """Reads the annotations of the 150 sequences of LaSOT's extension, which is laid out alike.
 
     Raises:
         InputError: see `read_each`.
     """
     names = [f"{name}-{number}" for name in EXTENSION for number in range(1, 11)]
-    return read_each(root, LAYOUT, names, functools.partial(_read_sequence, root))
+    return _read_sequences(root, names, selection)
+
+
+def _read_sequences(root: Path, names: Iterable[str], selection: Selection) -> list[Sequence]:
+    items = {name: name for name in names}
+    return read_each(root, LAYOUT, items, functools.partial(_read_sequence, root), selection)
 
 
 def parts(root: Path, split: str = "train") -> list[Part]:

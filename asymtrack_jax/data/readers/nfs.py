@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from asymtrack_jax.data.readers.benchmark import NumberedImages, read_each, table
+from asymtrack_jax.data.readers.benchmark import ALL, NumberedImages, Selection, read_each, table
 from asymtrack_jax.data.readers.text import read_lines
 from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError
@@ -19,7 +19,7 @@ LAYOUT = (
 _STRIDE = 8  # frames at 240 a second for each at 30
 
 
-def read_sequences(root: Path, rate: int) -> list[Sequence]:
+def read_sequences(root: Path, selection: Selection = ALL, *, rate: int) -> list[Sequence]:
     """Reads the annotations of the 100 sequences at a frame rate.
 
     Annotations give corners and are made at 240 frames a second: at 30 every eighth line counts.
@@ -27,13 +27,15 @@ def read_sequences(root: Path, rate: int) -> list[Sequence]:
 
     Args:
         root: the set's folder.
+        selection: which sequences.
         rate: 30 or 240 frames a second.
 
     Raises:
         InputError: see `read_each`; an annotation that is not made as NfS's are, or is shorter than
             the sequence.
     """
-    return read_each(root, LAYOUT, table("nfs"), functools.partial(_read, root, rate))
+    rows = {row["sequence"]: row for row in table("nfs")}
+    return read_each(root, LAYOUT, rows, functools.partial(_read, root, rate), selection)
 
 
 def _read(root: Path, rate: int, row: Mapping[str, str]) -> Sequence:

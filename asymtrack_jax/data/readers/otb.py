@@ -4,7 +4,7 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from asymtrack_jax.data.readers.benchmark import NumberedImages, read_each, table
+from asymtrack_jax.data.readers.benchmark import ALL, NumberedImages, Selection, read_each, table
 from asymtrack_jax.data.readers.text import read_boxes
 from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError
@@ -16,7 +16,7 @@ LAYOUT = (
 )
 
 
-def read_sequences(root: Path) -> list[Sequence]:
+def read_sequences(root: Path, selection: Selection = ALL) -> list[Sequence]:
     """Reads the annotations of the 100 sequences, named as the field's results are.
 
     Some sequences are a part of their folder's frames; the annotation has a line for each frame of
@@ -26,7 +26,8 @@ def read_sequences(root: Path) -> list[Sequence]:
     Raises:
         InputError: see `read_each`; an annotation of another length than its part of the frames.
     """
-    return read_each(root, LAYOUT, table("otb100"), functools.partial(_read, root))
+    rows = {row["sequence"]: row for row in table("otb100")}
+    return read_each(root, LAYOUT, rows, functools.partial(_read, root), selection)
 
 
 def _read(root: Path, row: Mapping[str, str]) -> Sequence:

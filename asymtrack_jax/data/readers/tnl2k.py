@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from asymtrack_jax.data.readers.benchmark import ListedImages, read_each
+from asymtrack_jax.data.readers.benchmark import ALL, ListedImages, Selection, read_each
 from asymtrack_jax.data.readers.labels import require_folder
 from asymtrack_jax.data.readers.text import read_boxes
 from asymtrack_jax.data.sequences import Sequence, natural_sorted
@@ -13,15 +13,19 @@ LAYOUT = (
 )
 
 
-def read_sequences(root: Path) -> list[Sequence]:
+def read_sequences(root: Path, selection: Selection = ALL) -> list[Sequence]:
     """Reads the annotations of every sequence in the folder.
 
     Raises:
         InputError: see `read_each`.
     """
     require_folder(root, LAYOUT)
-    folders = [folder for folder in natural_sorted(root) if (folder / "groundtruth.txt").is_file()]
-    return read_each(root, LAYOUT, folders, _read)
+    folders = {
+        folder.name: folder
+        for folder in natural_sorted(root)
+        if (folder / "groundtruth.txt").is_file()
+    }
+    return read_each(root, LAYOUT, folders, _read, selection)
 
 
 def _read(folder: Path) -> Sequence:

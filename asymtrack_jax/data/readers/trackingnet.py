@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from asymtrack_jax.data.index import Annotation, Part, numbered
-from asymtrack_jax.data.readers.benchmark import only_first, read_each
+from asymtrack_jax.data.readers.benchmark import ALL, Selection, only_first, read_each
 from asymtrack_jax.data.readers.labels import has_area, require_folder, require_image
 from asymtrack_jax.data.readers.text import read_boxes
 from asymtrack_jax.data.sequences import ImageFiles, Sequence, image_files, natural_sorted
@@ -24,7 +24,7 @@ UNREADABLE = frozenset(  # left out of training by the field
 )
 
 
-def read_test(root: Path) -> list[Sequence]:
+def read_test(root: Path, selection: Selection = ALL) -> list[Sequence]:
     """Reads the first boxes and lists the images of the 511 test videos.
 
     The other boxes are withheld: they are NaN, unless the folder has them all the same.
@@ -34,8 +34,8 @@ def read_test(root: Path) -> list[Sequence]:
     """
     annotations = root / "TEST" / "anno"
     require_folder(annotations, TEST_LAYOUT)
-    files = [path for path in natural_sorted(annotations) if path.suffix == ".txt"]
-    return read_each(root, TEST_LAYOUT, files, _read_test)
+    files = {path.stem: path for path in natural_sorted(annotations) if path.suffix == ".txt"}
+    return read_each(root, TEST_LAYOUT, files, _read_test, selection)
 
 
 def _read_test(file: Path) -> Sequence:

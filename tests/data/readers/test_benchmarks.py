@@ -105,7 +105,7 @@ def nfs_tree(tmp_path, monkeypatch):
 
 
 def test_nfs_takes_every_eighth_line_at_30_frames_a_second(nfs_tree, tmp_path):
-    slow, fast = (nfs.read_sequences(tmp_path, rate) for rate in (30, 240))
+    slow, fast = (nfs.read_sequences(tmp_path, rate=rate) for rate in (30, 240))
     assert len(slow) == len(fast) == 3
     assert (slow[0].name, len(slow[0].frames), len(fast[0].frames)) == ("Gymnastics", 368, 8 * 368)
     np.testing.assert_array_equal(slow[0].boxes[2], [16, 20, 30, 40])
@@ -117,7 +117,7 @@ def test_nfs_takes_every_eighth_line_at_30_frames_a_second(nfs_tree, tmp_path):
 def test_nfs_lines_that_are_no_boxes_and_short_annotations_are_named(nfs_tree, tmp_path):
     write(tmp_path, {"yoyo/30/yoyo.txt": "0 1 2 3\n", "suv/30/suv.txt": "0 1 2 30 40 1\n" * 99})
     with pytest.raises(InputError) as caught:
-        nfs.read_sequences(tmp_path, 30)
+        nfs.read_sequences(tmp_path, rate=30)
     assert "yoyo.txt, line 1: expected track, xmin, ymin, xmax, ymax" in str(caught.value)
     assert "suv.txt annotates 99 of 2584 frames" in str(caught.value)
 
