@@ -1,5 +1,5 @@
 """The fused network's forward functions in C++, called through XLA: optional, for CPUs alone.
 
-`python -m asymtrack_jax.native` builds them with the system's C++ compiler. From then on
+`asymtrack native` builds them with the system's C++ compiler. From then on
 `tracking.model.Model` runs them where it can; `ASYMTRACK_NATIVE=0` leaves everything to XLA.
 """
