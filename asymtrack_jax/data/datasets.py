@@ -91,12 +91,11 @@ def open_source(name: str, data: DataConfig, seed: int = 0) -> Source:
         raise InputError(f"{error} (config.data.roots.{field}, for {name!r})") from error
 
 
-def open_sources(names: Sequence[str], data: DataConfig, seed: int = 0) -> list[Source]:
-    """Opens several sources; see `open_source`.
+def check_roots(names: Sequence[str], data: DataConfig) -> None:
+    """Checks that sources are known and that their folders are there, which takes no time.
 
     Raises:
-        InputError: as `open_source`; and if folders are missing, all of them in one message.
-        OSError: the cache cannot be written.
+        InputError: no such source; or folders are missing, all of them in one message.
     """
     roots = {name: _root(name, data) for name in names if name != "synthetic"}
     missing = [
@@ -109,6 +108,16 @@ def open_sources(names: Sequence[str], data: DataConfig, seed: int = 0) -> list[
             f"no such folders:{''.join(missing)}\n"
             "No data at hand? Train on rendered video: `--config synthetic`"
         )
+
+
+def open_sources(names: Sequence[str], data: DataConfig, seed: int = 0) -> list[Source]:
+    """Opens several sources; see `open_source`.
+
+    Raises:
+        InputError: as `open_source`; and if folders are missing, all of them in one message.
+        OSError: the cache cannot be written.
+    """
+    check_roots(names, data)
     return [open_source(name, data, seed) for name in names]
 
 

@@ -4,14 +4,16 @@ A jitted step over a mesh means what it means on one device. Its means and the s
 batch norms are those of the whole batch, for XLA gathers what they need.
 """
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Bool
 
 from asymtrack_jax.config import TrainConfig
 from asymtrack_jax.data.augment import Batch
@@ -21,6 +23,9 @@ _AXIS = "data"
 # Variables that say how many processes a launcher started. JAX finds out the rest by itself.
 _LAUNCHERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 _STEPS_TO_AGREE = 10
+# A process that fails waits so long at its exit for the others, which wait for it in their next
+# step; then JAX ends them all.
+_SHUTDOWN_SECONDS = 60
 
 
 def initialize_distributed(
@@ -60,14 +65,19 @@ def initialize_distributed(
                 "the process id must be a number from 0 to below the number of processes, "
                 f"got {process} of {processes}"
             )
-        jax.distributed.initialize(address, int(processes), int(process))
+        jax.distributed.initialize(
+            address,
+            int(processes),
+            int(process),
+            shutdown_timeout_seconds=_SHUTDOWN_SECONDS,
+        )
     elif len(missing) < 3:
         raise InputError(
             "a run of several processes needs its coordinator's address, their number and the id "
             f"of each; set {' and '.join(missing)} too, or pass them as arguments"
         )
     elif _is_launched():
-        jax.distributed.initialize()
+        jax.distributed.initialize(shutdown_timeout_seconds=_SHUTDOWN_SECONDS)
 
 
 def _is_launched() -> bool:
@@ -76,9 +86,14 @@ def _is_launched() -> bool:
 
 
 def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """All devices of all hosts, or those given, side by side."""
+    """A mesh of one axis over all devices of all hosts, or those given, in the processes' order.
+
+    `put_batch` relies on this order. `jax.make_mesh` has others on TPU pods, and refuses devices
+    of several slices, such as GPUs of several nodes.
+    """
     devices = jax.devices() if devices is None else devices
-    return jax.make_mesh((len(devices),), (_AXIS,), (AxisType.Auto,), devices=devices)
+    ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
+    return Mesh(np.array(ordered), (_AXIS,), axis_types=(AxisType.Auto,))
 
 
 def check_batch_size(config: TrainConfig, mesh: Mesh) -> None:
@@ -142,19 +157,49 @@ def jit_eval_step(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
     return jax.jit(step, in_shardings=(everywhere, split(mesh)), out_shardings=everywhere)
 
 
-def agree(step: int, wish: bool) -> bool:
-    """Whether any process wishes so, with the same answer in all of them.
+def any_process(flag: bool, step: int) -> bool:
+    """Whether the flag is set in any process of the run; all get the same answer.
 
-    Clocks and signals differ from process to process, but all must take the same steps and save
-    after the same one. Several processes ask each other at every tenth step only, for the answer
-    waits until the devices are done; at other steps it is False.
+    Signals reach some processes only, but all must stop after the same step. Several processes ask
+    each other at every tenth step only, since the answer waits for the devices; at other steps it
+    is False.
 
     Args:
+        flag: of this process.
         step: at which all processes ask.
-        wish: of this one.
     """
     if jax.process_count() == 1:
-        return wish
+        return flag
     if step % _STEPS_TO_AGREE:
         return False
-    return bool(multihost_utils.process_allgather(np.array(wish)).any())
+    return bool(_gather(flag).any())
+
+
+@contextlib.contextmanager
+def failing_together() -> Iterator[None]:
+    """An exception that the block raises in one process ends all of them after the block.
+
+    Every process enters it; within it none may wait for another.
+
+    Raises:
+        InputError: another process failed; its own message says why.
+    """
+    failure = None
+    try:
+        yield
+    except Exception as error:
+        failure = error
+    failed = _gather(failure is not None)
+    if failure is not None:
+        raise failure
+    if failed.any():
+        raise InputError(f"process {failed.argmax()} failed: see its message")
+
+
+def wait_for_all() -> None:
+    """Waits until all processes have come here, so that none leaves while another has work."""
+    multihost_utils.sync_global_devices("end of the run")
+
+
+def _gather(flag: bool) -> Bool[np.ndarray, " processes"]:
+    return np.reshape(multihost_utils.process_allgather(np.array(flag)), -1)

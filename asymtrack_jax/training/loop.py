@@ -16,11 +16,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 from asymtrack_jax.config import Augmentation, Config
 from asymtrack_jax.data.augment import Batch
-from asymtrack_jax.data.datasets import open_source, open_sources
+from asymtrack_jax.data.datasets import check_roots, open_source, open_sources
 from asymtrack_jax.data.pipeline import Batches
 from asymtrack_jax.data.sampler import PairSampler
 from asymtrack_jax.data.sequences import Sequence
@@ -28,7 +29,7 @@ from asymtrack_jax.errors import InputError
 from asymtrack_jax.files import write_atomically
 from asymtrack_jax.models.asymtrack import init_variables
 from asymtrack_jax.training import devices
-from asymtrack_jax.training.checkpoints import Checkpoints, SaveSchedule, init_from
+from asymtrack_jax.training.checkpoints import Checkpoints, init_from
 from asymtrack_jax.training.metrics import MetricsWriter
 from asymtrack_jax.training.pictures import draw_pairs
 from asymtrack_jax.training.state import TrainState, create_state, with_layer_scale
@@ -58,18 +59,34 @@ def train_and_evaluate(config: Config, workdir: Path) -> int:
             another run in `workdir`, or a loss or gradient that is not finite.
         OSError: `workdir` cannot be written.
     """
-    train, run = config.train, config.run
     mesh = devices.make_mesh()
-    devices.check_batch_size(train, mesh)
-    sampler, held_out, sequences = _open_data(config)
-    checkpoints = Checkpoints(workdir, config)
-    state = checkpoints.restore(devices.replicate(mesh, _initial_state(config)))
+    devices.check_batch_size(config.train, mesh)
+    with devices.failing_together():  # before minutes of indexing
+        check_roots((*config.data.sources, *_held_out_names(config)), config.data)
+        state = _initial_state(config)
+    with contextlib.closing(Checkpoints(workdir, config)) as checkpoints:
+        state = devices.replicate(mesh, checkpoints.restore(state))
+        with devices.failing_together():
+            data = _open_data(config)
+        status = _train(config, workdir, mesh, data, checkpoints, state)
+    devices.wait_for_all()
+    return status
+
+
+def _train(
+    config: Config,
+    workdir: Path,
+    mesh: Mesh,
+    data: "_Data",
+    checkpoints: Checkpoints,
+    state: TrainState,
+) -> int:
+    """Takes the steps from `state` on; returns the exit status."""
+    train, run = config.train, config.run
     start = int(state.step)
     put_batch = functools.partial(devices.put_batch, mesh)
-    train_step = make_train_step(config.model, train)
-    train_step = devices.jit_train_step(train_step, mesh)
+    train_step = devices.jit_train_step(make_train_step(config.model, train), mesh)
     eval_step = devices.jit_eval_step(make_eval_step(config.model, train), mesh)
-
     jitter = config.data.augmentation
     unvaried = Augmentation(
         jitter.centre_jitter,
@@ -80,22 +97,21 @@ def train_and_evaluate(config: Config, workdir: Path) -> int:
         crop_flip=0.0,
     )
 
-    def validate(step: int) -> dict[str, float]:
+    def validate(step: int, state: TrainState) -> dict[str, float]:
         num_batches = max(1, run.validation_pairs // train.batch_size)
-        pairs = _batches(config, held_out, _VALIDATION_SEED, num_batches, unvaried)
+        pairs = _batches(config, data.validation, _VALIDATION_SEED, num_batches, unvaried)
         with contextlib.closing(pairs):
             losses = mean_losses(eval_step, state.variables, map(put_batch, pairs))
         scores = {f"validation/{name}": value for name, value in losses.items()}
         variables = jax.device_get(state.variables)
-        if sequences and jax.process_index() == 0:
-            tracked = track(config.model, variables, sequences)
+        if data.sequences and jax.process_index() == 0:
+            tracked = track(config.model, variables, data.sequences)
             scores |= {f"tracking/{name}": value for name, value in tracked.items()}
-        checkpoints.keep(variables, step, scores)
+        checkpoints.export_last_and_best(variables, step, scores)
         return scores
 
-    schedule = SaveSchedule(run.checkpoint_steps, run.checkpoint_minutes)
     batches = _batches(
-        config, sampler, config.seed, train.num_steps, config.data.augmentation, start
+        config, data.training, config.seed, train.num_steps, config.data.augmentation, start
     )
     with (
         _Signals() as signals,
@@ -121,7 +137,8 @@ def train_and_evaluate(config: Config, workdir: Path) -> int:
             progress.update()
 
             last = step == train.num_steps
-            if step % run.log_steps == 0 or last:
+            stop = devices.any_process(signals.received is not None, step)
+            if step % run.log_steps == 0 or last or stop:
                 values = window.close()
                 writer.scalars(step, values)
                 progress.set_postfix_str(_status(values))
@@ -130,12 +147,11 @@ def train_and_evaluate(config: Config, workdir: Path) -> int:
                 shown = np.asarray(boxes)[: len(batch.boxes)]  # the first process has the first
                 writer.image(step, "pairs", draw_pairs(batch, shown))
             if step % (run.validation_epochs * train.steps_per_epoch) == 0 or last:
-                scores = validate(step)
+                scores = validate(step, state)
                 writer.scalars(step, scores)
                 progress.write(f"step {step}: {_listed(scores)}")
-                window = _Window(train.batch_size)
-            stop = devices.agree(step, signals.received is not None)
-            if schedule.due(step, stop=stop or last):
+                window.restart_clock(None)
+            if stop or last or checkpoints.due(step):
                 _check_finite(workdir, *previous)
                 checkpoints.save(state)
             if stop:
@@ -148,17 +164,33 @@ def train_and_evaluate(config: Config, workdir: Path) -> int:
     return 0
 
 
-def _open_data(config: Config) -> tuple[PairSampler, PairSampler, list[Sequence]]:
+@dataclasses.dataclass(frozen=True)
+class _Data:
     """Where training and validation pairs are drawn from, and the sequences to track."""
+
+    training: PairSampler
+    validation: PairSampler
+    sequences: list[Sequence]
+
+
+def _held_out_names(config: Config) -> tuple[str, ...]:
+    """The sources of validation, each once."""
+    tracking = (config.data.tracking,) if config.run.tracking_sequences else ()
+    return tuple(dict.fromkeys((*config.data.validation, *tracking)))
+
+
+def _open_data(config: Config) -> _Data:
     data, run = config.data, config.run
     training = PairSampler(open_sources(data.sources, data), data.shares, data.max_gap)
-    held_out = open_sources(data.validation, data, _HELD_OUT)
-    validation = PairSampler(held_out, [1.0] * len(held_out), data.max_gap)
-    tracking = open_source(data.tracking, data, _HELD_OUT) if run.tracking_sequences else None
-    sequences = (
-        first_sequences(tracking, run.tracking_sequences, run.tracking_frames) if tracking else []
+    held_out = {name: open_source(name, data, _HELD_OUT) for name in _held_out_names(config)}
+    validation = [held_out[name] for name in data.validation]
+    return _Data(
+        training,
+        PairSampler(validation, [1.0] * len(validation), data.max_gap),
+        first_sequences(held_out[data.tracking], run.tracking_sequences, run.tracking_frames)
+        if run.tracking_sequences
+        else [],
     )
-    return training, validation, sequences
 
 
 def _batches(
@@ -198,7 +230,7 @@ def _initial_state(config: Config) -> TrainState:
 
 
 class _Window:
-    """The steps since the last line of metrics."""
+    """The steps since the last line of metrics. Validation does not count as their time."""
 
     def __init__(self, batch_size: int):
         self._batch_size = batch_size

@@ -3,6 +3,7 @@
 Run by `python -m tests.training.sharded_step DIRECTORY`, with JAX's environment variables.
 """
 
+import contextlib
 import dataclasses
 import functools
 import sys
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from asymtrack_jax.config import VARIANTS, Config, TrainConfig
 from asymtrack_jax.data.augment import Batch
+from asymtrack_jax.errors import InputError
 from asymtrack_jax.models import layers
 from asymtrack_jax.models.asymtrack import abstract_variables
 from asymtrack_jax.training import devices
@@ -24,6 +27,7 @@ MODEL = dataclasses.replace(
     VARIANTS["testing"], search_size=64, template_size=32, depths=(1, 1, 1), feature_dim=16
 )
 CONFIG = Config(MODEL, TrainConfig(batch_size=8, clip_norm=1e9))
+OTHER = dataclasses.replace(CONFIG, seed=1)
 
 
 @functools.cache
@@ -66,28 +70,50 @@ def arrays(tree) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
 
 
+def fail_in_the_second(this: int) -> None:
+    with devices.failing_together():
+        if this == 1:
+            raise InputError("bad frames")
+
+
 def main(directory: Path) -> None:
     layers.depthwise_conv = layers.depthwise_conv_grouped  # quicker to compile
     devices.initialize_distributed()
     mesh, this, processes = devices.make_mesh(), jax.process_index(), jax.process_count()
     assert (mesh.size, processes) == (8, 2)
 
-    # Goes on from a checkpoint that one device left.
-    target = devices.replicate(mesh, create_state(start(), CONFIG.train))
-    restored = Checkpoints(directory / "of_one", CONFIG).restore(target)
+    # The first process chooses the checkpoint, which one device left, and reads it alone.
+    target = create_state(start(), CONFIG.train)
+    if this == 1:
+        Checkpoints._problem = None  # pyright: ignore[reportAttributeAccessIssue]
+    with contextlib.closing(Checkpoints(directory / "of_one", CONFIG)) as checkpoints:
+        restored = devices.replicate(mesh, checkpoints.restore(target))
     for found, expected in zip(arrays(restored), arrays(saved_state()), strict=True):
         np.testing.assert_array_equal(found, expected)
     shardings = {leaf.sharding for leaf in jax.tree.leaves(restored)}
     assert shardings == {devices.replicated(mesh)}
+    assert sorted(path.name for path in (directory / "of_one").rglob("run.json")) == ["run.json"]
 
-    # One process alone wishes to stop; both learn of it, at the next step at which they ask.
-    assert [devices.agree(step, this == 1) for step in (9, 10, 20)] == [False, True, True]
-    assert not devices.agree(30, False)
+    # What the first process refuses, all refuse; and what the second alone fails at, all do.
+    with contextlib.closing(Checkpoints(directory / "of_one", OTHER)) as checkpoints:
+        refused = "another run" if this == 0 else "process 0 failed"
+        with pytest.raises(InputError, match=refused):
+            checkpoints.restore(target)
+    with pytest.raises(InputError, match="bad frames" if this == 1 else "process 1 failed"):
+        fail_in_the_second(this)
+
+    # One process alone is asked to stop; both learn of it, at the next step at which they ask.
+    asked = [devices.any_process(this == 1, step) for step in (9, 10, 20)]
+    assert asked == [False, True, True]
+    assert not devices.any_process(False, 30)
 
     share = jax.tree.map(lambda array: np.split(array, processes)[this], batch())
     state, metrics = take_step(mesh, start(), share)
     np.savez(directory / f"result{this}.npz", *arrays((state, metrics)))
-    Checkpoints(directory / "of_eight", CONFIG).save(state)
+    with contextlib.closing(Checkpoints(directory / "of_eight", CONFIG)) as checkpoints:
+        assert checkpoints.due(7)  # none was saved
+        checkpoints.save(state)
+    devices.wait_for_all()
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import socket
 import subprocess
@@ -49,7 +50,8 @@ def launch(directory: Path, process: int, port: int) -> subprocess.Popen:
 def step(tmp_path_factory) -> SimpleNamespace:
     """One step on one device, and the same by two processes with four devices each."""
     directory = tmp_path_factory.mktemp("devices")
-    Checkpoints(directory / "of_one", CONFIG).save(saved_state())
+    with contextlib.closing(Checkpoints(directory / "of_one", CONFIG)) as checkpoints:
+        checkpoints.save(saved_state())
     with socket.create_server(("localhost", 0)) as server:
         port = server.getsockname()[1]
     processes = [launch(directory, process, port) for process in range(2)]
@@ -115,10 +117,25 @@ def test_all_processes_end_with_the_same_state(step):
 
 def test_a_checkpoint_of_eight_devices_is_gone_on_from_on_one(step):
     target = create_state(start(), CONFIG.train)
-    restored = Checkpoints(step.directory / "of_eight", CONFIG).restore(target)
+    with contextlib.closing(Checkpoints(step.directory / "of_eight", CONFIG)) as checkpoints:
+        restored = checkpoints.restore(target)
     expected, _ = step.together[0]
     for a, b in zip(arrays(restored), arrays(expected), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def stand_in(process: int, number: int) -> SimpleNamespace:
+    """A device of one of several nodes."""
+    about = {"platform": "gpu", "device_kind": "stand-in", "client": None}
+    return SimpleNamespace(process_index=process, id=number, slice_index=process, **about)
+
+
+def test_the_mesh_is_in_the_order_of_processes_whatever_their_slices():
+    """As JAX lists GPUs of two nodes, of which each is a slice, and a pod's cores out of order."""
+    listed = [(1, 5), (0, 2), (1, 4), (0, 3)]
+    found = devices.make_mesh([stand_in(*each) for each in listed])
+    assert found.axis_names == ("data",)
+    assert [device.id for device in found.devices] == [2, 3, 4, 5]
 
 
 def test_what_is_replicated_is_a_copy():
@@ -145,7 +162,7 @@ class TestInitializeDistributed:
     @pytest.fixture
     def calls(self, monkeypatch) -> list[tuple]:
         calls = []
-        monkeypatch.setattr(jax.distributed, "initialize", lambda *args: calls.append(args))
+        monkeypatch.setattr(jax.distributed, "initialize", lambda *args, **_: calls.append(args))
         return calls
 
     def test_one_process_stays_alone(self, calls, monkeypatch):

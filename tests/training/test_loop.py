@@ -1,7 +1,9 @@
 """Whole runs of `train.py` on rendered sequences: to the end, stopped, killed, and gone on with."""
 
+import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,8 +16,9 @@ import numpy as np
 import pytest
 
 import asymtrack_jax
-from asymtrack_jax.config import VARIANTS
+from asymtrack_jax.config import VARIANTS, Config
 from asymtrack_jax.configs.loading import load_config
+from asymtrack_jax.data import datasets
 from asymtrack_jax.data.augment import Batch
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models import checkpoint
@@ -23,6 +26,7 @@ from asymtrack_jax.training import loop
 
 ROOT = Path(__file__).parent.parent.parent
 NUM_STEPS = 8
+TIMEOUT = 600  # seconds, of a loaded machine
 
 
 @pytest.fixture(scope="module")
@@ -53,20 +57,40 @@ def whole(start, tmp_path_factory) -> Path:
     """Folder of a run that nothing interrupted."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
     process = start(workdir)
-    output, _ = process.communicate()
+    output = finish(process)
     assert process.returncode == 0, output
     return workdir
 
 
+def finish(process: subprocess.Popen) -> str:
+    """What a run printed, once it has ended; one that does not end is killed."""
+    try:
+        return process.communicate(timeout=TIMEOUT)[0]
+    finally:
+        process.kill()
+
+
 def wait_for(process: subprocess.Popen, path: Path) -> None:
+    end = time.monotonic() + TIMEOUT
     while not path.exists():
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, finish(process)
+        if time.monotonic() > end:
+            process.kill()
+            pytest.fail(f"no {path} after {TIMEOUT} s: {finish(process)}")
         time.sleep(0.01)
 
 
-def steps(workdir: Path, name: str) -> list[int]:
+def metrics(workdir: Path, name: str) -> list[dict]:
     lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    return [line["step"] for line in lines if name in line]
+    return [line for line in lines if name in line]
+
+
+def steps(workdir: Path, name: str) -> list[int]:
+    return [line["step"] for line in metrics(workdir, name)]
+
+
+def values(workdir: Path, name: str) -> list[float]:
+    return [line[name] for line in metrics(workdir, name)]
 
 
 def test_leaves_all_that_it_promises(whole: Path):
@@ -83,17 +107,20 @@ def test_leaves_all_that_it_promises(whole: Path):
 
 
 def test_a_run_that_is_killed_in_an_epoch_ends_as_if_it_had_not_been(start, whole, tmp_path):
-    process = start(tmp_path / "run")
+    process = start(tmp_path / "run", "--config.run.log_steps=3")
     wait_for(process, tmp_path / "run" / "checkpoints" / "3" / "run.json")
     process.kill()
-    process.communicate()
-    assert not (tmp_path / "run" / "checkpoints" / "6").exists()
-    process = start(tmp_path / "run")
-    output, _ = process.communicate()
+    finish(process)
+    process = start(tmp_path / "run", "--config.run.log_steps=3")
+    output = finish(process)
     assert process.returncode == 0, output
-    assert "going on after step 3" in output
+    assert re.search(r"going on after step [3-8]\b", output)  # 3, unless the kill came late
     assert f"asymtrack track --checkpoint {tmp_path / 'run' / 'best'}" in output
-    assert steps(tmp_path / "run", "total") == list(range(1, NUM_STEPS + 1))
+    # Each line is the mean since the one before, whatever was validated in between.
+    assert steps(tmp_path / "run", "total") == [3, 6, 8]
+    losses = values(whole, "total")
+    expected = [np.mean(losses[:3]), np.mean(losses[3:6]), np.mean(losses[6:])]
+    np.testing.assert_allclose(values(tmp_path / "run", "total"), expected, rtol=1e-6)
     ours, expected = (checkpoint.read(run / "last").variables for run in (tmp_path / "run", whole))
     jax.tree.map(np.testing.assert_array_equal, ours, expected)
 
@@ -102,7 +129,7 @@ def test_a_run_that_is_asked_to_stop_saves_first(start, tmp_path):
     process = start(tmp_path / "run", "--config.train.epochs=1000")
     wait_for(process, tmp_path / "run" / "checkpoints" / "3" / "run.json")
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate()
+    output = finish(process)
     assert process.returncode == 128 + signal.SIGTERM, output
     last = max(int(path.name) for path in tmp_path.glob("run/checkpoints/*"))
     assert f"stopped after step {last}" in output
@@ -116,6 +143,42 @@ def test_missing_data_is_named_with_what_to_do(tmp_path, monkeypatch):
     for name in ("lasot", "got10k", "coco", "trackingnet"):
         assert f"data/{name} (config.data.roots.{name}" in str(error.value)
     assert "--config synthetic" in str(error.value)
+
+
+@pytest.fixture
+def testing(monkeypatch) -> Config:
+    """The smallest run, which must not come as far as to open its data."""
+    monkeypatch.setattr(loop, "_open_data", lambda _: pytest.fail("data were opened"))
+    return load_config("testing")
+
+
+def test_a_missing_checkpoint_to_start_from_is_named_before_data_are_opened(testing, tmp_path):
+    run = dataclasses.replace(testing.run, init_from=tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"no checkpoint at .*nowhere"):
+        loop.train_and_evaluate(dataclasses.replace(testing, run=run), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("field", ["validation", "tracking"])
+def test_missing_validation_data_are_named_before_data_are_opened(testing, tmp_path, field):
+    roots = dataclasses.replace(testing.data.roots, folder=tmp_path / "nowhere")
+    named = {"validation": ("folder",), "tracking": "folder"}[field]
+    data = dataclasses.replace(testing.data, roots=roots, **{field: named})
+    with pytest.raises(InputError, match=r"nowhere \(config.data.roots.folder"):
+        loop.train_and_evaluate(dataclasses.replace(testing, data=data), tmp_path / "run")
+
+
+def test_a_source_that_validates_twice_is_opened_once(monkeypatch):
+    config, opened = load_config("testing"), []
+
+    def open_source(name: str, *arguments):
+        opened.append(name)
+        return datasets.open_source(name, *arguments)
+
+    monkeypatch.setattr(loop, "open_source", open_source)
+    data = loop._open_data(config)
+    assert opened == ["synthetic"]
+    assert len(data.sequences) == 1
 
 
 def test_a_step_that_is_not_finite_stops_the_run_and_keeps_its_batch(tmp_path):
