@@ -96,14 +96,12 @@ class Checkpoints:
     def restore(self, state: TrainState) -> TrainState:
         """The last state saved that is undamaged, or the one given if none was ever saved.
 
-        The first process reads it, and the others get a state of the same shapes only. Damaged
-        checkpoints after it are removed, with a warning: the run will come by there again.
+        The first process chooses the checkpoint, all load it. Damaged ones after it are removed,
+        with a warning: the run will come by there again.
 
         Args:
-            state: of the run before its first step.
-
-        Returns:
-            A tree of numpy arrays, of a state that was saved.
+            state: of the run before its first step. What is restored lies on the same devices,
+                wherever it was when it was saved.
 
         Raises:
             InputError: the checkpoints are another run's, or all are damaged; or the first process
@@ -113,11 +111,17 @@ class Checkpoints:
         last = -1
         with failing_together():
             if jax.process_index() == 0 and steps:
-                last, state = self._last_undamaged(steps, jax.device_get(state))
+                last = self._last_undamaged(steps)
         last = int(multihost_utils.broadcast_one_to_all(np.int32(last)))
-        for damaged in [step for step in steps if step > last >= 0]:
+        if last < 0:
+            return state
+        target = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+        )
+        restored: Any = self._manager.load(last, target)
+        for damaged in [step for step in steps if step > last]:
             self._manager.delete(damaged)
-        return state
+        return restored
 
     def export_last_and_best(self, variables: Any, step: int, scores: Mapping[str, float]) -> bool:
         """Writes a network that `asymtrack_jax.load` reads, to `last/` and perhaps to `best/`.
@@ -165,17 +169,12 @@ class Checkpoints:
     def _folder(self, step: int) -> Path:
         return self._workdir / "checkpoints" / str(step)
 
-    def _last_undamaged(self, steps: list[int], like: TrainState) -> tuple[int, TrainState]:
+    def _last_undamaged(self, steps: list[int]) -> int:
         for step in reversed(steps):
-            if problem := self._problem(step):
-                logging.warning("checkpoint %s is damaged: %s", self._folder(step), problem)
-                continue
-            context = ocp.Context()  # of this process alone
-            context.multiprocessing.primary_host = jax.process_index()
-            context.multiprocessing.active_processes = {jax.process_index()}
-            with context:
-                state: Any = ocp.load(str(self._folder(step)), like)
-            return step, state
+            problem = self._problem(step)
+            if problem is None:
+                return step
+            logging.warning("checkpoint %s is damaged: %s", self._folder(step), problem)
         raise InputError(
             f"every checkpoint in {self._folder(steps[-1]).parent} is damaged; choose another "
             "workdir, or remove them to start again"

@@ -5,6 +5,7 @@ n, so a run that stopped after step n and goes on with the batch after it is the
 """
 
 import contextlib
+import dataclasses
 import functools
 import io
 import json
@@ -65,7 +66,7 @@ def train_and_evaluate(config: Config, workdir: Path) -> int:
         check_roots((*config.data.sources, *_held_out_names(config)), config.data)
         state = _initial_state(config)
     with contextlib.closing(Checkpoints(workdir, config)) as checkpoints:
-        state = devices.replicate(mesh, checkpoints.restore(state))
+        state = checkpoints.restore(devices.replicate(mesh, state))
         with devices.failing_together():
             data = _open_data(config)
         status = _train(config, workdir, mesh, data, checkpoints, state)
