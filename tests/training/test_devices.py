@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import os
 import socket
 import subprocess
@@ -124,16 +125,22 @@ def test_a_checkpoint_of_eight_devices_is_gone_on_from_on_one(step):
         np.testing.assert_array_equal(a, b)
 
 
-def stand_in(process: int, number: int) -> SimpleNamespace:
+@dataclasses.dataclass(frozen=True)
+class StandIn:
     """A device of one of several nodes."""
-    about = {"platform": "gpu", "device_kind": "stand-in", "client": None}
-    return SimpleNamespace(process_index=process, id=number, slice_index=process, **about)
+
+    process_index: int
+    id: int
+    slice_index: int
+    platform: str = "gpu"
+    device_kind: str = "stand-in"
+    client: None = None
 
 
 def test_the_mesh_is_in_the_order_of_processes_whatever_their_slices():
     """As JAX lists GPUs of two nodes, of which each is a slice, and a pod's cores out of order."""
     listed = [(1, 5), (0, 2), (1, 4), (0, 3)]
-    found = devices.make_mesh([stand_in(*each) for each in listed])
+    found = devices.make_mesh([StandIn(process, number, process) for process, number in listed])
     assert found.axis_names == ("data",)
     assert [device.id for device in found.devices] == [2, 3, 4, 5]
 
