@@ -15,19 +15,15 @@ def serve(model: Model) -> None:
     """Answers a TraX client's requests until it ends the session.
 
     An initialisation may come at any time, and forgets all earlier targets. All targets share each
-    step of the network. If anything goes wrong,
-    the client gets the error's message as the reason why the session ends.
+    step of the network. If anything goes wrong, the client gets the error's message as the reason
+    why the session ends.
 
     Raises:
-        InputError: TraX is not installed, an image cannot be read, the tracker cannot start from an
+        ModuleNotFoundError: TraX, of the extra [vot], is not installed.
+        InputError: an image cannot be read, the tracker cannot start from an
             initial region, or the client broke the protocol or went away.
     """
-    try:
-        from trax import Image, Region, Server, TraxException
-    except ImportError as error:  # or another package of that name
-        raise InputError(
-            f"the TraX protocol is not installed ({error}): pip install 'asymtrack-jax[vot]'"
-        ) from error
+    from trax import Image, Region, Server, TraxException
 
     _compile(model)
     formats = [Region.RECTANGLE], [Image.PATH]
