@@ -23,7 +23,10 @@ def serve(model: Model) -> None:
         InputError: an image cannot be read, the tracker cannot start from an
             initial region, or the client broke the protocol or went away.
     """
-    from trax import Image, Region, Server, TraxException
+    try:
+        from trax import Image, Region, Server, TraxException
+    except ImportError as error:  # also of another package of that name
+        raise ModuleNotFoundError(f"TraX is not installed: {error}", name="trax") from error
 
     _compile(model)
     formats = [Region.RECTANGLE], [Image.PATH]
