@@ -7,8 +7,8 @@ import numpy as np
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-_MEAN = np.float32([255 * mean for mean in IMAGENET_MEAN])
-_INVERSE_STD = np.float32([1 / (255 * std) for std in IMAGENET_STD])
+_MEAN = np.array([255 * mean for mean in IMAGENET_MEAN], np.float32)
+_INVERSE_STD = np.array([1 / (255 * std) for std in IMAGENET_STD], np.float32)
 
 
 def normalise(pixels: Any) -> Any:

@@ -16,9 +16,9 @@ import trax
 from trax.client import Client
 
 from asymtrack_jax import Tracker
+from asymtrack_jax.cli.main import EXTRAS
 from asymtrack_jax.config import VARIANTS
 from asymtrack_jax.data.sequences import read_frame
-from asymtrack_jax.cli.main import EXTRAS
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.tracking.vot import serve
 
