@@ -5,6 +5,7 @@ import json
 import pickle
 import subprocess
 import sys
+from typing import Any
 
 import cv2
 import numpy as np
@@ -84,8 +85,8 @@ def test_records_are_the_files_byte_for_byte(root, prepared):
 def test_tfds_opens_them(root, prepared):
     files = read_index("tracks", root)
     builder = tfds.builder_from_directory(prepared / "frames")
-    skip = tfds.decode.SkipDecoding()  # pyright: ignore[reportCallIssue]
-    images = builder.as_data_source("frames", decoders={"image": skip})
+    skip = tfds.decode.SkipDecoding()
+    images: Any = builder.as_data_source("frames", decoders={"image": skip})  # pyright: ignore[reportCallIssue]
     assert len(images) == 2 * NUM_FRAMES
     for row in (0, NUM_FRAMES + 3):
         assert images[row]["image"] == files.frame_path(row).read_bytes()
