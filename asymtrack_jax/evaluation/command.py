@@ -3,9 +3,9 @@
 import dataclasses
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
@@ -25,9 +25,12 @@ from asymtrack_jax.evaluation.benchmarks import (
 )
 from asymtrack_jax.evaluation.protocols import PROTOCOLS, ProtocolName
 from asymtrack_jax.evaluation.results import ResultFolder
+from asymtrack_jax.evaluation.trackers import SingleSlot, make_factory
 from asymtrack_jax.tracking.recovery import choose_recovery
 from asymtrack_jax.tracking.slots import make_batch_tracker
 from asymtrack_jax.weights import TINY
+
+NETWORK = "asymtrack"  # what --tracker calls this package's network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,17 +44,23 @@ class EvaluateOptions:
         allow_missing: evaluate the sequences that are there, although others of the dataset are
             missing.
         checkpoint: its directory; by default the weights in the package.
-        results: a folder of result files to score instead of tracking, PATH or NAME=PATH; may be
-            repeated.
+        tracker: what tracks; may be repeated, to compare. asymtrack is this package's network.
+            opencv:NAME is OpenCV's csrt, dasiamrpn, kcf, mil, nano or vit, if it is built in, with
+            options and model files as in opencv:nano?backbone=PATH&neckhead=PATH. MODULE:FACTORY is
+            a class or function of your own; it is imported, and called for each sequence to make an
+            object with init(frame, bbox) and update(frame).
+        results: a folder of result files to score, PATH or NAME=PATH; may be repeated. Nothing is
+            tracked then, unless --tracker is given too.
         origin: coordinate of the top-left pixel in result files; by default as in the field's own,
             1 for otb100 and else 0.
         recover: search wider while the score stays low, which benchmarks do not ask for.
         precision: float32 (highest), what the platform takes for it (default), or bfloat16, meant
             for accelerators.
-        output: folder to write; by default results/DATASET.
+        output: folder to write; by default results/DATASET, or results/DATASET_comparison with
+            --tracker or --results.
         protocol: how results are scored; by default the dataset's own protocol.
         float_results: write boxes as floats, not truncated to integers as published.
-        batch_size: sequences that share a step.
+        batch_size: sequences that share a step of the network.
         workers: threads that read images.
         shard: track share I of N, such as 1/4.
     """
@@ -61,6 +70,7 @@ class EvaluateOptions:
     sequences: str | None = None
     allow_missing: bool = False
     checkpoint: Path = TINY
+    tracker: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     results: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     origin: Literal[0, 1] | None = None
     recover: bool = False
@@ -85,21 +95,31 @@ def evaluate(options: EvaluateOptions, arguments: Sequence[str]) -> int:
     """
     if options.batch_size < 1 or options.workers < 1:
         raise InputError("--batch-size and --workers must be at least 1")
-    shard = _parse_shard(options.shard)
+    specs = options.tracker or (() if options.results else (NETWORK,))
+    if NETWORK not in specs and (options.recover or options.batch_size > 1):
+        raise InputError("--recover and --batch-size are the network's: add --tracker asymtrack")
     sequences = read_sequences(options.dataset, options.data_dir, _selection(options))
-    if options.results:
-        output = options.output or Path("results") / f"{options.dataset}_comparison"
-        folders = _result_folders(options)
-        output.mkdir(parents=True, exist_ok=True)
-        return 0 if _report(options, sequences, folders, output) else 1
-    output = options.output or Path("results") / options.dataset
-    run = _track(options, sequences, shard, output / results.BOXES, arguments)
-    folder = _folder(options, options.checkpoint.resolve().name, output / results.BOXES)
-    reported = True
-    if any(folder.find(sequence.name) for sequence in sequences):
-        reported = _report(options, sequences, [folder], output)
-    _print_run(run)
-    return run.exit_status or int(not reported)
+    number, count = _parse_shard(options.shard)
+    share = sequences[number - 1 :: count]
+    folders = _result_folders(options)
+    contestants = _contestants(options, specs, len(share))
+    compares = bool(options.tracker or options.results)
+    name = f"{options.dataset}_comparison" if compares else options.dataset
+    output = options.output or Path("results") / name
+    runs = {}
+    for label, contestant in contestants.items():
+        directory = (output / label if compares else output) / results.BOXES
+        runs[label] = _track(options, contestant, share, directory, arguments)
+        folder = _folder(options, label, directory)
+        if any(folder.find(sequence.name) for sequence in sequences):
+            folders.append(folder)
+        if runs[label].interrupted:
+            break
+    output.mkdir(parents=True, exist_ok=True)
+    reported = not folders or _report(options, sequences, folders, output)
+    for label, run in runs.items():
+        _print_run(label, run)
+    return max([int(not reported), *(run.exit_status for run in runs.values())])
 
 
 def _selection(options: EvaluateOptions) -> Selection:
@@ -122,39 +142,73 @@ def _parse_shard(text: str) -> tuple[int, int]:
     return number, count
 
 
+@dataclasses.dataclass(frozen=True)
+class _Contestant:
+    """What tracks, and what the manifest says of it."""
+
+    slots: runner.Slots
+    description: Mapping[str, Any]
+
+
+def _contestants(
+    options: EvaluateOptions, specs: Iterable[str], num_sequences: int
+) -> dict[str, _Contestant]:
+    """What tracks, by name; all are made before the first one tracks."""
+    made: dict[str, _Contestant] = {}
+    for spec in specs:
+        if spec == NETWORK:
+            label = options.checkpoint.resolve().name
+            contestant = _network(options, num_sequences)
+        else:
+            label = spec.partition("?")[0].replace(":", "-")
+            contestant = _Contestant(SingleSlot(make_factory(spec)), {"tracker": spec})
+        if label in made:
+            raise InputError(
+                f"--tracker {spec}: two are called {label}; give each its own --output"
+            )
+        made[label] = contestant
+    return made
+
+
+def _network(options: EvaluateOptions, num_sequences: int) -> _Contestant:
+    model = models.load(options.checkpoint, dtype=set_precision(options.precision))
+    recovery = choose_recovery(options.recover, model)
+    batch_size = min(options.batch_size, max(num_sequences, 1))
+    description = results.describe_network(
+        options.checkpoint,
+        model.config,
+        model.dtype.name,
+        dataclasses.asdict(recovery) if options.recover else None,
+    )
+    return _Contestant(make_batch_tracker(model, batch_size, recovery), description)
+
+
 def _track(
     options: EvaluateOptions,
+    contestant: _Contestant,
     sequences: Sequence[data.Sequence],
-    shard: tuple[int, int],
     directory: Path,
     arguments: Sequence[str],
 ) -> runner.Run:
-    """Tracks what is not tracked yet, or this process's share of it."""
-    model = models.load(options.checkpoint, dtype=set_precision(options.precision))
-    recovery = choose_recovery(options.recover, model)
+    """Tracks what is not tracked yet."""
     origin = BENCHMARKS[options.dataset].origin if options.origin is None else options.origin
     result_format = results.ResultFormat(options.float_results, origin)
     manifest = results.make_manifest(
-        options.checkpoint,
-        model.config,
+        contestant.description,
         options.dataset,
         options.protocol or BENCHMARKS[options.dataset].protocol,
-        recovery=dataclasses.asdict(recovery) if options.recover else None,
         result_format=result_format,
-        dtype=model.dtype.name,
         options=dataclasses.asdict(options),
         command=shlex.join(["asymtrack", "evaluate", *arguments]),
     )
     results.open_results_dir(directory, manifest)
-    number, count = shard
-    share = sequences[number - 1 :: count]
-    batch_size = min(options.batch_size, max(len(share), 1))
     return runner.run(
-        make_batch_tracker(model, batch_size, recovery),
-        share,
+        contestant.slots,
+        sequences,
         directory,
         result_format,
         workers=options.workers,
+        warm_up=not isinstance(contestant.slots, SingleSlot),
     )
 
 
@@ -236,7 +290,7 @@ def _report(
         try:
             shown |= pictures.write_contact_sheet(compared, annotated, output)
         except InputError as error:
-            if not options.results:  # scoring alone needs no images
+            if options.tracker or not options.results:  # scoring alone needs no images
                 notes.append(f"no contact sheet: {error}")
         compared = dataclasses.replace(compared, notes=notes)
         report.write(compared, output, shown)
@@ -261,9 +315,9 @@ def _submit(
         print(f"{path}: {len(sequences)} checked results for {server}'s server")
 
 
-def _print_run(run: runner.Run) -> None:
+def _print_run(label: str, run: runner.Run) -> None:
     """Says what came of a run: how fast it was, what took the time, and what went wrong."""
-    print(f"{run.finished} sequences finished now, {run.skipped} before")
+    print(f"{label}: {run.finished} sequences finished now, {run.skipped} before")
     if run.frames:
         rest = run.wall_seconds - run.waiting_seconds - run.tracker_seconds
         print(

@@ -35,6 +35,7 @@ BOXES = "boxes"  # the folder's name within an evaluation's output
 MANIFEST = "manifest.json"
 _TIME, _SCORE = "_time", "_score"  # what follows a sequence's name
 _IDENTITY = {  # what is the same in all runs of a folder, and what a manifest without it means
+    "tracker": None,
     "checkpoint_sha256": None,
     "dataset": None,
     "recovery": None,
@@ -62,42 +63,52 @@ class ResultFormat:
         return shifted if self.floats else np.trunc(shifted)
 
 
-def make_manifest(
-    checkpoint_dir: Path,
-    config: ModelConfig,
-    dataset: str,
-    protocol: str,
-    *,
-    recovery: Mapping[str, Any] | None,
-    result_format: ResultFormat,
-    dtype: str,
-    options: Mapping[str, Any],
-    command: str,
+def describe_network(
+    checkpoint_dir: Path, config: ModelConfig, dtype: str, recovery: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """What makes the results of a run: the weights, the settings, and the versions around them.
+    """What a manifest says of this package's network.
 
     Args:
         checkpoint_dir: where the weights are from.
         config: sizes of the network.
-        dataset: its name.
-        protocol: name of the protocol it is to be scored by.
-        recovery: the rules by which targets are lost and found; None if there are none.
-        result_format: how boxes are written.
         dtype: what the network computes in.
-        options: of the command.
-        command: that a person would give to do it again.
+        recovery: the rules by which targets are lost and found; None if there are none.
     """
-    packages = {name: importlib.metadata.version(name) for name in ("jax", "flax", "numpy")}
     device = jax.devices()[0]
     precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
     return {
-        "dataset": dataset,
-        "protocol": protocol,
         "variant": next((name for name, known in VARIANTS.items() if known == config), "custom"),
         "checkpoint_sha256": checkpoint.sha256(checkpoint_dir),
         "precision": f"{dtype}, matrix products {precision or 'default'}",
         "device": f"{device.platform}: {device.device_kind}",
         "recovery": recovery,
+    }
+
+
+def make_manifest(
+    tracker: Mapping[str, Any],
+    dataset: str,
+    protocol: str,
+    *,
+    result_format: ResultFormat,
+    options: Mapping[str, Any],
+    command: str,
+) -> dict[str, Any]:
+    """What makes the results of a run: the tracker, the settings, and the versions around them.
+
+    Args:
+        tracker: of `describe_network`, or `tracker`, the name of another one.
+        dataset: its name.
+        protocol: name of the protocol it is to be scored by.
+        result_format: how boxes are written.
+        options: of the command.
+        command: that a person would give to do it again.
+    """
+    packages = {name: importlib.metadata.version(name) for name in ("jax", "flax", "numpy")}
+    return {
+        "dataset": dataset,
+        "protocol": protocol,
+        **tracker,
         "result_format": "float" if result_format.floats else "int",
         "origin": result_format.origin,
         "command": command,
@@ -123,7 +134,9 @@ def open_results_dir(directory: Path, manifest: Mapping[str, Any]) -> None:
     path = directory / MANIFEST
     if path.exists():
         known = read_manifest(directory)
-        pairs = {name: (known.get(name, old), manifest[name]) for name, old in _IDENTITY.items()}
+        pairs = {
+            name: (known.get(name, old), manifest.get(name, old)) for name, old in _IDENTITY.items()
+        }
         if differing := {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}:
             found = "; ".join(f"{name} {old}, now {new}" for name, (old, new) in differing.items())
             raise InputError(
@@ -159,11 +172,11 @@ def write_result(
     directory: Path,
     name: str,
     boxes: Float[np.ndarray, "N 4"],
-    scores: Float[np.ndarray, " N"],
+    scores: Float[np.ndarray, " N"] | None,
     seconds: Float[np.ndarray, " N"] | None,
     result_format: ResultFormat,
 ) -> None:
-    """Writes a sequence's boxes (xywh, pixels), scores, and times if there are any.
+    """Writes a sequence's boxes (xywh, pixels), scores and times, if there are any.
 
     Each file appears whole or not at all.
     """

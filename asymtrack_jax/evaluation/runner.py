@@ -31,7 +31,11 @@ class Slots(Protocol):
         ...
 
     def advance(self, frames: Mapping[int, Frame]) -> Mapping[int, tuple[Any, float]]:
-        """By slot, the box in the next frame and a score."""
+        """By slot, the box in the next frame and a score, or NaN if there are no scores.
+
+        Raises:
+            InputError: none of them can go on.
+        """
         ...
 
 
@@ -74,6 +78,7 @@ def run(
     result_format: results.ResultFormat,
     *,
     workers: int = 2,
+    warm_up: bool = True,
 ) -> Run:
     """Tracks every sequence that has no finished result in a folder, and writes its result there.
 
@@ -89,6 +94,7 @@ def run(
         directory: a folder that `results.open_results_dir` has opened.
         result_format: how boxes are written.
         workers: threads that read frames.
+        warm_up: whether to track two frames ahead of the clock, so that programs are compiled.
 
     Raises:
         InputError: see `results.finished`.
@@ -98,7 +104,7 @@ def run(
     todo = [sequence for sequence in sequences if sequence.name not in finished]
     todo.sort(key=lambda sequence: -len(sequence.frames))
     outcome = Run(skipped=len(finished))
-    if todo:
+    if todo and warm_up:
         _compile(slots)
     pool = ThreadPoolExecutor(workers)
     start = time.perf_counter()
@@ -111,6 +117,7 @@ def run(
             for video in work.finished():
                 seconds = np.array(video.seconds) if slots.count == 1 else None
                 boxes, scores = np.array(video.boxes), np.array(video.scores)
+                scores = None if np.isnan(scores).any() else scores
                 name = video.sequence.name
                 results.write_result(directory, name, boxes, scores, seconds, result_format)
                 outcome.finished += 1
@@ -208,7 +215,12 @@ class _Work:
         if not frames:
             return
         start = time.perf_counter()
-        found = self._slots.advance(frames)
+        try:
+            found = self._slots.advance(frames)
+        except InputError as error:
+            for slot in frames:
+                self._fail(self._active.pop(slot), str(error))
+            return
         seconds = time.perf_counter() - start
         self._outcome.tracker_seconds += seconds
         for slot, (bbox, score) in found.items():
@@ -217,7 +229,7 @@ class _Work:
             else:
                 self._fail(
                     self._active.pop(slot),
-                    f"the network predicted {np.asarray(bbox).tolist()}: are its weights sound?",
+                    f"the tracker predicted {np.asarray(bbox).tolist()}: are its weights sound?",
                 )
 
     def _read(self, video: _Video) -> Frame | None:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
@@ -295,6 +296,31 @@ def test_results_can_be_named(place, fake):
     assert [each["name"] for each in content["trackers"]] == ["mine", "x"]
     with pytest.raises(InputError, match="another one is called mine; use NAME=PATH"):
         evaluate.main(["--dataset", "folder", "--results", "mine=x", "--results", "mine=x/boxes"])
+
+
+def test_trackers_of_others_are_run_and_compared(place, fake, monkeypatch, capsys):
+    (place / "their_tracker.py").write_text(
+        "class Still:\n"
+        "    def init(self, frame, bbox):\n        self.bbox = bbox\n"
+        "    def update(self, frame):\n        return self.bbox\n"
+    )
+    monkeypatch.setattr("sys.path", list(sys.path))
+    arguments = ["--dataset", "folder", "--tracker", "their_tracker:Still", "--tracker"]
+    assert evaluate.main([*arguments, "asymtrack"]) == 0
+    printed = capsys.readouterr().out
+    assert "their_tracker-Still: 4 sequences finished now, 0 before" in printed
+    output = place / "results" / "folder_comparison"
+    content = json.loads((output / "report.json").read_text())
+    assert [each["name"] for each in content["trackers"]] == ["tiny", "their_tracker-Still"]
+    manifest = json.loads((output / "their_tracker-Still" / "boxes" / "manifest.json").read_text())
+    assert manifest["tracker"] == "their_tracker:Still"
+    assert "checkpoint_sha256" not in manifest
+    assert evaluate.main(arguments[:-1]) == 0
+    assert "Still: 0 sequences finished now, 4 before" in capsys.readouterr().out
+    with pytest.raises(InputError, match="two are called their_tracker-Still"):
+        evaluate.main([*arguments, "their_tracker:Still"])
+    with pytest.raises(InputError, match="are the network's: add --tracker asymtrack"):
+        evaluate.main([*arguments[:-1], "--recover"])
 
 
 def test_sequences_are_selected_by_name(place, fake, capsys):
