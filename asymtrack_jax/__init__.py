@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asymtrack_jax.config import VARIANTS, ModelConfig
     from asymtrack_jax.errors import InputError
+    from asymtrack_jax.images import normalise
     from asymtrack_jax.models.asymtrack import AsymTrack
+    from asymtrack_jax.models.checkpoint import load_variables
     from asymtrack_jax.models.efficientmod import Modulation
     from asymtrack_jax.models.fuse import fuse
     from asymtrack_jax.models.head import Prediction
     from asymtrack_jax.tracking.model import Model, load
     from asymtrack_jax.tracking.recovery import Recovery
-    from asymtrack_jax.tracking.tracker import Tracker
+    from asymtrack_jax.tracking.tracker import Tracker, TrackerState
 
 __all__ = [
     "VARIANTS",
@@ -30,8 +32,11 @@ __all__ = [
     "Prediction",
     "Recovery",
     "Tracker",
+    "TrackerState",
     "fuse",
     "load",
+    "load_variables",
+    "normalise",
 ]
 
 __version__ = "0.2.0"
@@ -47,8 +52,11 @@ _MODULES = {
     "Prediction": "models.head",
     "Recovery": "tracking.recovery",
     "Tracker": "tracking.tracker",
+    "TrackerState": "tracking.tracker",
     "fuse": "models.fuse",
     "load": "tracking.model",
+    "load_variables": "models.checkpoint",
+    "normalise": "images",
 }
 
 

@@ -1,24 +1,50 @@
-"""How XLA compiles: what it made once is kept, how exactly it computes, and options for CPUs."""
+"""How XLA compiles: the cache of compiled programs, matrix precision, and options for CPUs."""
 
 import functools
+import hashlib
+import os
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import jaxlib.version
 from jax.core import Tracer
 
 CACHE = Path("~/.cache/asymtrack_jax/compiled")
 
 
-def keep_compiled(directory: Path = CACHE) -> None:
-    """Keeps compiled programs on disk, for the next process that asks for the same ones.
+def enable_compilation_cache() -> None:
+    """Keeps compiled programs on disk, for later processes that compile the same ones.
 
-    A folder set by `JAX_COMPILATION_CACHE_DIR` goes first; `JAX_ENABLE_COMPILATION_CACHE=false`
-    keeps none.
+    The directory is in `CACHE`, one per processor and version of jax and jaxlib, since JAX's own
+    key does not tell processors apart. A directory that the user has set for JAX
+    (`JAX_COMPILATION_CACHE_DIR`, or `jax.config`) is left as it is, and with `ASYMTRACK_CACHE=0` in
+    the environment nothing is changed. `JAX_ENABLE_COMPILATION_CACHE=false` switches every cache
+    off.
     """
-    if not jax.config.values["jax_compilation_cache_dir"]:
-        jax.config.update("jax_compilation_cache_dir", str(directory.expanduser()))
+    if os.environ.get("ASYMTRACK_CACHE") == "0" or jax.config.values["jax_compilation_cache_dir"]:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(cache_directory()))
+
+
+def cache_directory() -> Path:
+    """Returns the directory in `CACHE` for this processor and these versions of jax and jaxlib."""
+    key = hashlib.sha256(processor().encode()).hexdigest()[:12]
+    versions = f"jax-{jax.__version__}-jaxlib-{jaxlib.version.__version__}"
+    return CACHE.expanduser() / f"{versions}-{key}"
+
+
+def processor() -> str:
+    """Describes this machine's processor so that those with other instructions differ."""
+    names = ("model name", "flags", "CPU part", "Features")  # x86 and ARM
+    try:
+        first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
+    except OSError:
+        first = ""
+    lines = (line for line in first.splitlines() if line.startswith(names))
+    return "\n".join([platform.machine(), *lines] if first else [platform.processor()])
 
 
 def set_precision(name: str) -> str:

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from asymtrack_jax.benchmark.network import random_variables
-from asymtrack_jax.compilation import keep_compiled
+from asymtrack_jax.compilation import enable_compilation_cache
 from asymtrack_jax.config import VARIANTS
 from asymtrack_jax.data.crop import crop_square
 from asymtrack_jax.data.readers.folder import read_sequences
@@ -66,7 +66,7 @@ def main() -> None:
         if options.checkpoint
         else Model(tiny, fuse(random_variables(tiny)))
     )
-    keep_compiled()
+    enable_compilation_cache()
     print(
         f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores, {platform.machine()}, jax "
         f"{jax.__version__}, OpenCV {cv2.__version__}, chunks of {options.chunk}"

@@ -9,6 +9,8 @@ import jaxtyping
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 # What was built on this machine does not decide what is tested; tests/native builds its own.
 os.environ["ASYMTRACK_NATIVE"] = "0"
+# Nor does what it has compiled before.
+os.environ["ASYMTRACK_CACHE"] = "0"
 
 # All but what checks its input itself, and so must be given bad ones.
 CHECKED = ("boxes", "models", "data", "evaluation", "tracking.crop", "tracking.device_crop")

@@ -1,26 +1,63 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import pytest
 
+import asymtrack_jax
 from asymtrack_jax import compilation
-from asymtrack_jax.compilation import Jitted, keep_compiled
+from asymtrack_jax.compilation import Jitted, enable_compilation_cache
+from asymtrack_jax.config import VARIANTS
+from asymtrack_jax.models import checkpoint
 
 NAME = "jax_compilation_cache_dir"
 
 
 @pytest.fixture(autouse=True)
-def restore():
+def cache(tmp_path: Path, monkeypatch) -> Iterator[Path]:
+    """A cache directory of this test; what the environment says about caches is not seen."""
+    monkeypatch.setattr(compilation, "CACHE", tmp_path)
+    monkeypatch.delenv("ASYMTRACK_CACHE")
     before = jax.config.values[NAME]
-    yield
+    yield tmp_path
     jax.config.update(NAME, before)
 
 
-@pytest.mark.parametrize("configured", [None, "elsewhere"])
-def test_a_folder_that_is_set_goes_first(configured: str | None, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("switch", "configured", "expected"),
+    [
+        (None, None, "ours"),
+        (None, "theirs", "theirs"),
+        ("0", None, None),
+        ("0", "theirs", "theirs"),
+    ],
+)
+def test_a_directory_of_the_user_and_the_switch_come_first(
+    switch, configured, expected, monkeypatch
+):
+    if switch:
+        monkeypatch.setenv("ASYMTRACK_CACHE", switch)
     jax.config.update(NAME, configured)
-    keep_compiled(tmp_path)
-    assert jax.config.values[NAME] == (configured or str(tmp_path))
+    enable_compilation_cache()
+    ours = str(compilation.cache_directory())
+    assert jax.config.values[NAME] == (ours if expected == "ours" else expected)
+
+
+def test_the_directory_is_of_this_processor_and_these_versions(cache, monkeypatch):
+    directory = compilation.cache_directory()
+    assert directory.parent == cache
+    assert f"jax-{jax.__version__}-" in directory.name
+    monkeypatch.setattr(compilation, "processor", lambda: "model name: another")
+    assert compilation.cache_directory() != directory
+
+
+def test_load_keeps_what_it_compiles(cache, tmp_path, variables, monkeypatch):
+    jax.config.update(NAME, None)
+    monkeypatch.setattr(jax.config, "update", lambda *setting: settings.append(setting))
+    settings = []
+    checkpoint.save(tmp_path / "saved", VARIANTS["testing"], variables, {})
+    asymtrack_jax.load(tmp_path / "saved")
+    assert settings == [(NAME, str(compilation.cache_directory()))]
 
 
 def test_options_that_this_xla_does_not_know_are_left_out(monkeypatch):

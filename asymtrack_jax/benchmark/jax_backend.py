@@ -16,7 +16,7 @@ import numpy as np
 
 from asymtrack_jax.benchmark.backend import Backend, timed
 from asymtrack_jax.benchmark.case import FUNCTIONS, THREADS, BenchmarkCase
-from asymtrack_jax.compilation import keep_compiled, set_precision
+from asymtrack_jax.compilation import set_precision
 from asymtrack_jax.config import ModelConfig
 from asymtrack_jax.models.asymtrack import AsymTrack, abstract_variables
 from asymtrack_jax.models.efficientmod import Modulation
@@ -32,7 +32,6 @@ MATMUL_SIDES = {"cpu": 2048}
 
 def setup(case: BenchmarkCase) -> Backend:
     """Loads the network of a case onto jax's default device."""
-    keep_compiled()
     model = load(case.network / "checkpoint", dtype=set_precision(case.precision))
     return setup_model(model, *case.images(), case.functions)
 

@@ -11,12 +11,13 @@ The exit status is 1 if a sequence failed, 130 after Ctrl-C.
 from collections.abc import Sequence
 
 from asymtrack_jax.cli.arguments import parse
-from asymtrack_jax.compilation import keep_compiled
+from asymtrack_jax.cli.native import suggest_native_kernels
 from asymtrack_jax.evaluation.command import EvaluateOptions, evaluate
 
 
 def main(arguments: Sequence[str]) -> int:
     """Evaluates; returns the exit status."""
     options = parse(EvaluateOptions, arguments, "evaluate", __doc__)
-    keep_compiled()
+    if not options.results:
+        suggest_native_kernels()
     return evaluate(options, arguments)

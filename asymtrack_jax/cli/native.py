@@ -6,10 +6,12 @@ package or of jaxlib.
 """
 
 import dataclasses
+import functools
+import sys
 from collections.abc import Sequence
 
 from asymtrack_jax.cli.arguments import parse
-from asymtrack_jax.native.library import build
+from asymtrack_jax.native import library
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,4 +22,14 @@ class NativeOptions:
 def main(arguments: Sequence[str]) -> None:
     """Builds, and prints where."""
     parse(NativeOptions, arguments, "native", __doc__)
-    print(f"built {build()}")
+    print(f"built {library.build()}")
+
+
+@functools.cache
+def suggest_native_kernels() -> None:
+    """Prints one line, once per process, where the kernels are not built but could be."""
+    if library.wanted() and not library.path().is_file() and library.find_compiler():
+        print(
+            "hint: `asymtrack native` builds kernels that track faster on this CPU (once, seconds)",
+            file=sys.stderr,
+        )

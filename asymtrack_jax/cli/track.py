@@ -15,7 +15,7 @@ from pathlib import Path
 import tyro
 
 from asymtrack_jax.cli.arguments import parse
-from asymtrack_jax.compilation import keep_compiled
+from asymtrack_jax.cli.native import suggest_native_kernels
 from asymtrack_jax.tracking.model import load
 from asymtrack_jax.tracking.recovery import choose_recovery
 from asymtrack_jax.tracking.tracker import Tracker
@@ -57,12 +57,12 @@ class TrackOptions:
 def main(arguments: Sequence[str]) -> int:
     """Follows, writes both files, and prints a summary; returns the exit status."""
     options = parse(TrackOptions, arguments, "track", __doc__)
-    keep_compiled()
     source = open_source(options.input, options.seed)
     if options.init_bbox:  # of whatever target
         source = dataclasses.replace(source, truth=None)
     video = open_writer(options.output, source.fps)
     boxes = boxes_path(options.output, options.boxes)
+    suggest_native_kernels()
     model = load(options.checkpoint)
     tracker = Tracker(model, choose_recovery(options.recover, model))
     init_bboxes = choose_bboxes(options.init_bbox, source)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tyro
 
-from asymtrack_jax.compilation import keep_compiled
+from asymtrack_jax.compilation import enable_compilation_cache
 from asymtrack_jax.config import Config
 from asymtrack_jax.configs.loading import load_config
 from asymtrack_jax.training import devices
@@ -66,6 +66,6 @@ def parse(
 def main(arguments: Sequence[str]) -> int:
     """Trains; returns the exit status."""
     options = parse(arguments)
-    keep_compiled()
+    enable_compilation_cache()
     devices.initialize_distributed(options.coordinator, options.num_processes, options.process_id)
     return train_and_evaluate(options.config, options.workdir)

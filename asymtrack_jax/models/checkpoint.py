@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import flax.traverse_util
+import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -22,7 +23,9 @@ import safetensors.numpy
 from asymtrack_jax.config import ModelConfig, model_config_from_dict
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.files import write_atomically
+from asymtrack_jax.models.fuse import fuse
 from asymtrack_jax.models.shapes import Shape, variable_shapes
+from asymtrack_jax.weights import TINY
 
 FILE_NAME = "model.safetensors"
 _DTYPES = ("F64", "F32", "F16", "BF16")
@@ -133,6 +136,25 @@ def read(directory: str | os.PathLike[str]) -> Checkpoint:
     if broken := sorted(name for name, array in singles.items() if not np.isfinite(array).all()):
         raise InputError(f"{path} has values that are not finite, in {', '.join(broken)}")
     return Checkpoint(config, flax.traverse_util.unflatten_dict(singles, sep="/"), metadata)
+
+
+def load_variables(
+    directory: str | os.PathLike[str] = TINY, *, fused: bool = True
+) -> tuple[ModelConfig, dict[str, Any]]:
+    """Loads what `AsymTrack(config, fused=fused).apply` needs of a checkpoint.
+
+    Args:
+        directory: the checkpoint's; by default the weights in the package.
+        fused: fold the variables into those of the fused form first.
+
+    Returns:
+        The network's sizes and its variables, float32 arrays on the default device.
+
+    Raises:
+        InputError: see `read`.
+    """
+    loaded = read(directory)
+    return loaded.config, jax.device_put(fuse(loaded.variables) if fused else loaded.variables)
 
 
 def sha256(directory: str | os.PathLike[str]) -> str:

@@ -139,7 +139,7 @@ class Stage(nn.Module):
         """Builds the layers, which both streams share."""
         self.blocks = [BasicBlock((1, 6)[i % 2], self.fused) for i in range(self.depth)]
         if self.num_kernels:
-            self.modulation = TemplateModulation(self.dim, self.num_kernels)
+            self.modulation = TemplateModulation(self.dim, self.num_kernels, self.fused)
         self.perception = ObjectPerceptionEnhancement(self.fused)
         if self.num_heads:
             self.attention = AttentionBlock(

@@ -34,6 +34,7 @@ class TemplateModulation(nn.Module):
 
     dim: int
     num_kernels: int
+    fused: bool = False
 
     def setup(self):
         """Builds the layers of both streams."""
@@ -47,10 +48,13 @@ class TemplateModulation(nn.Module):
     def kernels(self, z: Float[Array, "B H W C"]) -> DynamicKernels:
         """Kernels of a template.
 
-        No gradient flows through the gathered features, so `template_assignment` keeps its initial
-        value in training, as in the published checkpoints.
+        In the training form no gradient flows through the gathered features, so
+        `template_assignment` keeps its initial value, as in the published checkpoints. The fused
+        form is never trained and has the true gradient.
         """
-        gathered = jax.lax.stop_gradient(_gather(self.template_assignment(z), z))
+        gathered = _gather(self.template_assignment(z), z)
+        if not self.fused:
+            gathered = jax.lax.stop_gradient(gathered)
         weights = self.kernel_weights(gathered)
         return DynamicKernels(weights[..., :KERNEL_WIDTH], weights[..., KERNEL_WIDTH:])
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import jaxlib.version
 
+from asymtrack_jax.compilation import processor
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.files import write_atomically
 
@@ -34,7 +35,7 @@ MACHINE_FLAGS = {
 def path() -> Path:
     """Where the library for these sources, this jaxlib and processor lies if it was built."""
     sources = (file.read_text() for file in sorted(FOLDER.glob("*.[ch]*")))
-    parts = (*sources, jaxlib.version.__version__, _processor(), *_flags())
+    parts = (*sources, jaxlib.version.__version__, processor(), *_flags())
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     return CACHE.expanduser() / f"network-{key[:16]}.so"
 
@@ -45,8 +46,7 @@ def build() -> Path:
     Raises:
         InputError: there is no C++ compiler, or it fails.
     """
-    named = os.environ.get("CXX")
-    compiler = named or next(filter(shutil.which, COMPILERS), None)
+    compiler = find_compiler()
     if compiler is None:
         raise InputError(
             f"no C++ compiler found ({', '.join(COMPILERS)}): install one, such as g++, or set CXX"
@@ -64,17 +64,26 @@ def build() -> Path:
                 check=False,
             )
         except FileNotFoundError as error:
-            raise InputError(f"CXX={named}: there is no such compiler") from error
+            raise InputError(f"CXX={compiler}: there is no such compiler") from error
         if done.returncode:
             raise InputError(f"{compiler} failed; it must know C++17:\n{done.stderr.strip()}")
         write_atomically(target, built.read_bytes())
     return target
 
 
+def find_compiler() -> str | None:
+    """Returns the C++ compiler's command: `$CXX`, else the first of `COMPILERS` that is there."""
+    return os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
+
+
+def wanted() -> bool:
+    """Whether models here are to use the library if it is built: on a CPU, not switched off."""
+    return os.environ.get("ASYMTRACK_NATIVE") != "0" and jax.default_backend() == "cpu"
+
+
 def available() -> bool:
-    """Whether models are to use the library: built, for a CPU, and not switched off."""
-    switched_off = os.environ.get("ASYMTRACK_NATIVE") == "0"
-    return not switched_off and jax.default_backend() == "cpu" and path().is_file()
+    """Whether models are to use the library: wanted and built."""
+    return wanted() and path().is_file()
 
 
 @functools.cache
@@ -87,13 +96,3 @@ def register(library: Path) -> None:
 
 def _flags() -> tuple[str, ...]:
     return (*FLAGS, *MACHINE_FLAGS.get(platform.machine(), ()))
-
-
-def _processor() -> str:
-    """What tells processors with other instructions apart."""
-    try:
-        with Path("/proc/cpuinfo").open() as file:
-            told = (line for line in file if line.startswith(("flags", "Features")))
-            return next(told, platform.processor())
-    except OSError:
-        return platform.processor()

@@ -11,8 +11,8 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, UInt8
 
-from asymtrack_jax.compilation import Jitted
-from asymtrack_jax.config import ModelConfig
+from asymtrack_jax.compilation import Jitted, enable_compilation_cache
+from asymtrack_jax.config import VARIANTS, ModelConfig
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.images import normalise
 from asymtrack_jax.models import checkpoint
@@ -39,6 +39,9 @@ class Model:
 
     Attributes:
         config: sizes of the network.
+        variables: as `AsymTrack(config, fused).apply` takes them, whatever runs this model;
+            `params` in `dtype`.
+        fused: whether they are of the fused form.
         dtype: what the network computes in, float32 or bfloat16.
         calibration: makes expected overlaps of the network's scores, within `step`; None if nobody
             has measured it, and scores are the network's own.
@@ -61,7 +64,7 @@ class Model:
         Args:
             config: sizes of the network.
             variables: of the fused form if `fused`, else of the training form.
-            fused: which form they are.
+            fused: whether they are of the fused form.
             constant: compile the weights in, so that XLA lays them out once: faster. Otherwise
                 models of one configuration share what is compiled, for weights that change often.
             native: let the native kernels run it (`asymtrack_jax.native`) if it is fused, constant
@@ -74,21 +77,44 @@ class Model:
         Raises:
             InputError: another dtype.
         """
-        self.config, self.dtype, self.calibration = config, jnp.dtype(dtype), calibration
+        self.config, self.fused, self.calibration = config, fused, calibration
+        self.dtype = jnp.dtype(dtype)
         if self.dtype.name not in DTYPES:
             raise InputError(f"dtype must be one of {', '.join(DTYPES)}; got {self.dtype}")
         single = self.dtype == jnp.float32
         if native and fused and constant and single and library.available():
             self.kernels, form, constant = "native", "native", False
-            variables = pack(config, variables)
+            self.variables = variables
+            weights = jax.device_put(pack(config, variables))
         else:
             self.kernels, form = "XLA", "fused" if fused else "training"
             params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), variables["params"])
-            variables = {**variables, "params": params}
-        variables = jax.device_put(variables)
+            weights = self.variables = jax.device_put({**variables, "params": params})
         functions = _functions(config, form, constant, self.dtype, calibration)
-        functions = [functools.partial(function, variables) for function in functions]
+        functions = [functools.partial(function, weights) for function in functions]
         self._init_template, self._step = map(Jitted, functions) if constant else functions
+
+    def __repr__(self) -> str:
+        c = self.config
+        name = next((name for name, known in VARIANTS.items() if known == c), "own sizes")
+        count = sum(leaf.size for leaf in jax.tree.leaves(self.variables["params"])) / 1e6
+        form = "fused" if self.fused else "training form"
+        scores = "calibrated" if self.calibration else "not calibrated"
+        return (
+            f"Model({name}, template {c.template_size}, search {c.search_size}, {count:.2f} M "
+            f"parameters, {form}, {self.dtype}, {self.kernels} kernels on {jax.default_backend()}, "
+            f"scores {scores})"
+        )
+
+    def warmup(self, batch_size: int = 1) -> None:
+        """Compiles both methods for uint8 images, so that the first frames are as fast as others.
+
+        Args:
+            batch_size: images per call; of a `Tracker` of N targets, N or the next power of two.
+        """
+        sides = self.config.template_size, self.config.search_size
+        template, search = (np.zeros((batch_size, side, side, 3), np.uint8) for side in sides)
+        jax.block_until_ready(self.step(self.init_template(template), search))
 
     def init_template(self, template: Image) -> Modulation:
         """What tracking needs of a template, [B, template_size, template_size, 3].
@@ -151,6 +177,9 @@ def load(
 ) -> Model:
     """Loads a checkpoint: the package's own, or one that training or `asymtrack convert` wrote.
 
+    It also switches the compilation cache on, unless `ASYMTRACK_CACHE=0` is in the environment: see
+    `compilation.enable_compilation_cache`.
+
     Args:
         directory: the checkpoint's directory.
         fused: fold what can be folded first: faster, and equal within rounding.
@@ -159,6 +188,7 @@ def load(
     Raises:
         InputError: there is no checkpoint, or it does not hold what it says; or another dtype.
     """
+    enable_compilation_cache()
     loaded = checkpoint.read(directory)
     variables = fuse(loaded.variables) if fused else loaded.variables
     calibration = of_checkpoint(loaded.metadata)

@@ -6,15 +6,16 @@ Off unless asked for: a box is then what the network says, whatever the score, a
 import dataclasses
 
 import numpy as np
+from flax import struct
 from jaxtyping import Bool, Float, Int
 
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.tracking.model import Model
 
 
-@dataclasses.dataclass(frozen=True)
+@struct.dataclass
 class Targets:
-    """What is believed of N targets between two frames.
+    """What is believed of N targets between two frames; a pytree.
 
     Attributes:
         bboxes: where they are, xywh in pixels; of a lost one, its last confident box.

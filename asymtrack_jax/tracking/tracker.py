@@ -1,12 +1,12 @@
 """Following targets through video: a functional core, and an object like OpenCV's trackers."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 from jaxtyping import Float, Float64, Int, UInt8
 
 from asymtrack_jax.boxes import clip_to_frame, xywh_to_xyxy
@@ -21,9 +21,9 @@ from asymtrack_jax.tracking.recovery import OFF, Recovery, Targets
 MIN_SIDE = 0.1  # pixels; less is a mistake, and the product of two such sides may be 0
 
 
-@dataclasses.dataclass(frozen=True)
+@struct.dataclass
 class TrackerState:
-    """All that is known of N targets between two frames.
+    """All that is known of N targets between two frames; a pytree of arrays.
 
     Attributes:
         targets: where they are.
@@ -70,7 +70,7 @@ def advance(
     if not np.isfinite(boxes).all():
         raise FloatingPointError(f"the network predicted {boxes.tolist()}: are its weights sound?")
     targets = update_targets(model, state.targets, frame, recovery, boxes, scales, scores)
-    return dataclasses.replace(state, targets=targets), scores
+    return TrackerState(targets, state.modulation), scores
 
 
 def search_crops(
@@ -154,6 +154,9 @@ class Tracker:
         self._ids: list[int] | None = None  # None before the first
         self._next_id = 0
         self._single = False
+
+    def __repr__(self) -> str:
+        return f"Tracker({self._model!r}, {self._recovery!r}, ids={self.ids})"
 
     def init(
         self, frame: Frame, init_bbox: Float[np.ndarray, "4"] | Float[np.ndarray, "N 4"] | Sequence

@@ -28,7 +28,7 @@ from flax import struct
 from jaxtyping import Array, Float, UInt8
 
 from asymtrack_jax.cli.train import parse
-from asymtrack_jax.compilation import keep_compiled
+from asymtrack_jax.compilation import enable_compilation_cache
 from asymtrack_jax.config import Config, ModelConfig, TrainConfig
 from asymtrack_jax.data.augment import Batch
 from asymtrack_jax.data.datasets import open_sources
@@ -258,5 +258,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    keep_compiled()
+    enable_compilation_cache()
     run_main(main)

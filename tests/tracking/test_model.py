@@ -1,3 +1,6 @@
+import dataclasses
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ from asymtrack_jax.config import VARIANTS
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.images import normalise
 from asymtrack_jax.models import checkpoint
+from asymtrack_jax.models.asymtrack import AsymTrack
 from asymtrack_jax.models.fuse import fuse
 from asymtrack_jax.models.head import Prediction
 from asymtrack_jax.tracking.model import Model
@@ -101,3 +105,33 @@ def test_bfloat16_is_close_and_its_boxes_are_float32(tmp_path, variables, model)
 def test_other_dtypes_are_refused(variables, dtype):
     with pytest.raises(InputError, match=f"must be one of float32, bfloat16; got {dtype}"):
         Model(CONFIG, fuse(variables), dtype=dtype)
+
+
+def test_variables_are_those_of_the_module(model, variables):
+    network = AsymTrack(model.config, model.fused)
+    jax.tree.map(np.testing.assert_array_equal, model.variables, fuse(variables))
+    template = normalise(pixels(Z))
+    apart = jax.jit(functools.partial(network.apply, method="init_template"))
+    found, expected = apart(model.variables, template), model.init_template(template)
+    np.testing.assert_allclose(found.keys, expected.keys, rtol=1e-4, atol=1e-4)
+
+
+def test_warmup_compiles_what_a_tracker_calls(model, monkeypatch):
+    fresh = Model(CONFIG, model.variables)
+    fresh.warmup(2)
+    calls = []
+    monkeypatch.setattr(AsymTrack, "__call__", calls.append)
+    for name in ("init_template", "score_maps"):
+        monkeypatch.setattr(AsymTrack, name, lambda *_, name=name: calls.append(name))
+    modulation = fresh.init_template(pixels(Z, batch=2))
+    assert fresh.step(modulation, pixels(X, batch=2)).boxes.shape == (2, 4)
+    assert not calls  # nothing is traced again
+
+
+def test_a_model_says_what_it_is(model):
+    assert repr(model) == (
+        "Model(testing, template 64, search 128, 0.10 M parameters, fused, float32, XLA kernels on "
+        "cpu, scores not calibrated)"
+    )
+    other = Model(dataclasses.replace(CONFIG, template_size=32), model.variables)
+    assert repr(other).startswith("Model(own sizes, template 32, ")

@@ -1,4 +1,5 @@
 import cv2
+import jax
 import numpy as np
 import pytest
 
@@ -7,6 +8,8 @@ from asymtrack_jax.errors import InputError
 from asymtrack_jax.models.asymtrack import AsymTrack
 from asymtrack_jax.models.fuse import fuse
 from asymtrack_jax.tracking.model import Model
+from asymtrack_jax.tracking.recovery import OFF
+from asymtrack_jax.tracking.tracker import TrackerState, advance, start
 
 
 def frame(height: int = 120, width: int = 160, seed: int = 0) -> np.ndarray:
@@ -237,3 +240,20 @@ def test_one_target_more_seldom_compiles(model, monkeypatch):
         tracker.add(frame(), BBOX)
         tracker.update(frame(seed=seed))
     assert batches == [1, 2, 4, 4]
+
+
+def test_the_state_is_a_pytree_of_arrays(model):
+    state = start(model, frame(), np.array([BBOX, BBOX]))
+    leaves = jax.tree.leaves(state)
+    assert len(leaves) == 3 + len(jax.tree.leaves(state.modulation))
+    assert all(isinstance(leaf, np.ndarray | jax.Array) for leaf in leaves)
+    copied = jax.tree.map(lambda leaf: leaf.copy(), state)
+    assert isinstance(copied, TrackerState)
+    (found, _), (expected, _) = (advance(model, each, frame(seed=1)) for each in (copied, state))
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_a_tracker_says_what_it_follows(model, tracker):
+    assert repr(Tracker(model)) == f"Tracker({model!r}, {OFF!r}, ids=[])"
+    tracker.add(frame(), BBOX)
+    assert repr(tracker).endswith("ids=[0, 1])")
