@@ -11,7 +11,7 @@ import pytest
 
 from asymtrack_jax import Tracker
 from asymtrack_jax.benchmark.network import random_variables
-from asymtrack_jax.cli.native import main
+from asymtrack_jax.cli.native import main, suggest_native_kernels
 from asymtrack_jax.config import VARIANTS, ModelConfig
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models.fuse import fuse
@@ -157,3 +157,34 @@ def test_what_cannot_be_built_is_told(compiler, message, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=message):
         main([])
     assert not list(tmp_path.iterdir())
+
+
+class TestSuggestion:
+    """The one line of the commands where the kernels could be built and are not."""
+
+    @pytest.fixture(autouse=True)
+    def buildable(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(library, "CACHE", tmp_path)
+        monkeypatch.setenv("CXX", "c++")
+        monkeypatch.delenv("ASYMTRACK_NATIVE")
+        suggest_native_kernels.cache_clear()
+
+    def test_is_printed_once(self, capsys):
+        suggest_native_kernels()
+        suggest_native_kernels()
+        assert capsys.readouterr().err.count("asymtrack native") == 1
+
+    def test_not_without_a_compiler(self, capsys, monkeypatch):
+        monkeypatch.delenv("CXX")
+        monkeypatch.setattr(shutil, "which", lambda name: None)
+        suggest_native_kernels()
+        assert not capsys.readouterr().err
+
+    def test_not_if_built_or_switched_off(self, capsys, monkeypatch):
+        monkeypatch.setenv("ASYMTRACK_NATIVE", "0")
+        suggest_native_kernels()
+        monkeypatch.delenv("ASYMTRACK_NATIVE")
+        library.path().touch()
+        suggest_native_kernels.cache_clear()
+        suggest_native_kernels()
+        assert not capsys.readouterr().err
