@@ -1,16 +1,19 @@
 """Follows a target with ONNX Runtime, NumPy and OpenCV alone.
 
 asymtrack export --checkpoint C --output exported --format onnx
-python examples/track_onnx.py exported clip.mp4 --init-bbox 120,80,60,90
+python examples/track_onnx.py exported clip.mp4 --init-bbox 120,80,60,90 --output out.mp4
+python examples/track_onnx.py exported 0
 
-Prints a line a frame: x, y, w, h in pixels and a score. The video may also be numbered images,
-such as frames/%04d.jpg.
+Prints one line per frame: x, y, w, h in pixels and a score. The second line above follows what the
+first camera sees, from a box that is drawn in a window, until Ctrl-C.
 """
 
 import argparse
+import itertools
 import json
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -39,17 +42,18 @@ class OnnxTracker:
             for name in ("init_template", "step")
         )
 
-    def init(self, frame: np.ndarray, bbox: list[float]) -> None:
+    def init(self, frame: np.ndarray, bbox: np.ndarray) -> None:
         """Starts on a frame."""
         template, _ = self.crop(frame, bbox, "template")
         self.modulation = run(self.template, {"template": template})
-        self.bbox = np.array(bbox, np.float64)
+        self.bbox = bbox
 
     def update(self, frame: np.ndarray) -> tuple[np.ndarray, float]:
         """The target's box in the next frame, and a score."""
         search, side = self.crop(frame, self.bbox, "search")
         prediction = run(self.step, {**self.modulation, "search": search})
         (box,), (score,) = prediction["boxes"], prediction["scores"]
+        # The box is cxcywh in normalised coordinates of the crop.
         corner = self.bbox[:2] + self.bbox[2:] / 2 - side / 2
         centre, size = corner + box[:2] * side, box[2:] * side
         limit = np.array(frame.shape[1::-1])
@@ -58,7 +62,7 @@ class OnnxTracker:
         self.bbox = np.concatenate([low, np.maximum(high - low, MARGIN)])
         return self.bbox, float(score)
 
-    def crop(self, frame: np.ndarray, bbox, kind: str) -> tuple[np.ndarray, int]:
+    def crop(self, frame: np.ndarray, bbox: np.ndarray, kind: str) -> tuple[np.ndarray, int]:
         """A square around a box, black outside the frame, resized; and its side in the frame."""
         x, y, w, h = bbox
         side = math.ceil(math.sqrt(w * h) * self.crops[f"{kind}_factor"])
@@ -73,26 +77,63 @@ class OnnxTracker:
         return cv2.resize(square, (size, size))[None], side
 
 
+def read(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
+    """All frames, in RGB."""
+    while True:
+        found, frame = capture.read()
+        if not found:
+            return
+        yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+
+def draw(frame: np.ndarray, bbox: np.ndarray, score: float) -> np.ndarray:
+    """A BGR copy of an RGB frame with a box and its score on it."""
+    image = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+    x, y, w, h = np.rint(bbox).astype(int).tolist()
+    cv2.rectangle(image, (x, y), (x + w, y + h), (0, 210, 255), 2)
+    place = (x, max(y - 6, 14))
+    cv2.putText(image, f"{score:.2f}", place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 210, 255), 1)
+    return image
+
+
 def main() -> None:
     """Tracks as the command line says."""
     parser = argparse.ArgumentParser(description="Follows a target with ONNX Runtime.")
-    parser.add_argument("exported", type=Path, help="what the export wrote")
-    parser.add_argument("video", help="a video file, or numbered images: frames/%%04d.jpg")
-    parser.add_argument("--init-bbox", required=True, metavar="X,Y,W,H")
+    parser.add_argument("exported", type=Path, help="the folder that the export wrote")
+    parser.add_argument(
+        "video", help="a video file, numbered images (frames/%%04d.jpg), or a camera's index"
+    )
+    parser.add_argument("--init-bbox", metavar="X,Y,W,H", help="by default you draw it")
+    parser.add_argument("--output", type=Path, metavar="MP4", help="annotated video to write")
     args = parser.parse_args()
-    bbox = [float(value) for value in args.init_bbox.split(",")]
-    capture = cv2.VideoCapture(args.video)
-    found, frame = capture.read()
-    if not found:
+    capture = cv2.VideoCapture(int(args.video) if args.video.isdigit() else args.video)
+    frames = read(capture)
+    first = next(frames, None)
+    if first is None:
         sys.exit(f"error: {args.video} cannot be read")
-    tracker = OnnxTracker(args.exported)
-    tracker.init(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), bbox)
-    score = 1.0
-    while found:
-        print(",".join(f"{value:.4f}" for value in (*bbox, score)))
-        found, frame = capture.read()
-        if found:
-            bbox, score = tracker.update(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+    if args.init_bbox:
+        bbox = np.array(args.init_bbox.split(","), np.float64)
+    else:
+        bbox = np.array(cv2.selectROI("target", cv2.cvtColor(first, cv2.COLOR_RGB2BGR)), np.float64)
+    tracker, score = OnnxTracker(args.exported), 1.0
+    tracker.init(first, bbox)
+    writer = cv2.VideoWriter()
+    if args.output:
+        fps = capture.get(cv2.CAP_PROP_FPS) or 25.0
+        codec = cv2.VideoWriter.fourcc(*"mp4v")
+        if not writer.open(str(args.output), codec, fps, first.shape[1::-1]):
+            sys.exit(f"error: {args.output} cannot be written")
+    try:
+        for index, frame in enumerate(itertools.chain([first], frames)):
+            if index:
+                bbox, score = tracker.update(frame)
+            print(",".join(f"{value:.4f}" for value in (*bbox, score)), flush=True)
+            if args.output:
+                writer.write(draw(frame, bbox, score))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        writer.release()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
   $ asymtrack export --format onnx --output exported
 
 `onnx` is for ONNX Runtime and edge devices; `stablehlo` is for `jax.export.deserialize` on CPU,
-CUDA and TPU. Neither needs this package to run. `tracker.json` beside them describes the crops.
+CUDA and TPU. Neither needs this package to run. `tracker.json` beside them describes the crops, the
+boxes and the scores. In `float16` or `int8`, the difference from float32 is measured and printed.
 """
 
 import dataclasses
@@ -29,12 +30,15 @@ class ExportOptions:
     Attributes:
         output: directory to write.
         format: the kind of program.
+        precision: what the programs compute in: float16 halves the files and is for GPUs; int8 is
+            for the matrix products alone. ONNX only; StableHLO is float32.
         checkpoint: its directory; by default the weights in the package.
         overwrite: replace an output that exists.
     """
 
     output: Path
     format: Literal["onnx", "stablehlo"]
+    precision: Literal["float32", "float16", "int8"] = "float32"
     checkpoint: Path = TINY
     overwrite: bool = False
 
@@ -44,18 +48,28 @@ def main(arguments: Sequence[str]) -> None:
     options = parse(ExportOptions, arguments, "export", __doc__)
     if options.output.exists() and not options.overwrite:
         raise InputError(f"{options.output} exists; choose another, or pass --overwrite")
+    if options.format == "stablehlo" and options.precision != "float32":
+        raise InputError(f"--precision {options.precision} is for --format onnx alone")
     loaded = checkpoint.read(options.checkpoint)
-    variables, calibration = fuse(loaded.variables), of_checkpoint(loaded.metadata)
+    config, calibration = loaded.config, of_checkpoint(loaded.metadata)
+    variables = fuse(loaded.variables)
+    error = None
     if options.format == "onnx":
-        from asymtrack_jax.export.onnx import export_onnx
+        from asymtrack_jax.export.onnx import build_graphs, export_onnx
+        from asymtrack_jax.export.precision import precision_error
 
-        written = export_onnx(loaded.config, variables, options.output, calibration)
+        written = export_onnx(config, variables, options.output, calibration, options.precision)
+        if options.precision != "float32":
+            graphs = build_graphs(config, variables, calibration)
+            error = precision_error(config, graphs, options.output)
     else:
         from asymtrack_jax.export.stablehlo import export_stablehlo
 
         # Otherwise the programs name the files, on this machine, that they were traced from.
         jax.config.update("jax_traceback_in_locations_limit", 0)
-        model = Model(loaded.config, variables, native=False, calibration=calibration)
+        model = Model(config, variables, native=False, calibration=calibration)
         written = export_stablehlo(model, options.output)
     for path in written:
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    if error:
+        print(f"{options.precision} {error}")

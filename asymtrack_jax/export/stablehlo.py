@@ -51,7 +51,7 @@ def export_stablehlo(model: Model, directory: str | os.PathLike[str]) -> list[Pa
     for function, arguments in ((init_template, (template,)), (step, (modulation, search))):
         exported = export.export(jax.jit(function), platforms=PLATFORMS)(*arguments)
         programs[f"{function.__name__}.jax_export"] = bytes(exported.serialize())
-    return write(Path(directory), c, programs)
+    return write(Path(directory), c, programs, model.calibration)
 
 
 def to_dict(modulation: Modulation) -> dict[str, Array]:

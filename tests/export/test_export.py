@@ -2,9 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 from jax import export
+from onnx import helper
 
 from asymtrack_jax import Tracker
 from asymtrack_jax.cli import main as cli
@@ -20,8 +22,10 @@ from asymtrack_jax.cli.export import main
 from asymtrack_jax.config import VARIANTS
 from asymtrack_jax.data.synthetic import render_clip
 from asymtrack_jax.errors import InputError
+from asymtrack_jax.export.files import describe
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.head import Prediction
+from asymtrack_jax.tracking.calibration import Calibration
 from tests import rounding
 
 CONFIG = VARIANTS["testing"]
@@ -34,6 +38,7 @@ for package in ("asymtrack_jax", "convert_weights", "flax"):
     sys.modules[package] = None
 import numpy as np
 from jax import export
+from onnx import helper
 folder, inputs, outputs = sys.argv[1:]
 init_template, step = (
     export.deserialize(bytearray(open(f"{folder}/{name}.jax_export", "rb").read()))
@@ -144,46 +149,112 @@ def test_onnx_depthwise_is_one_grouped_convolution_a_block(graphs):
         assert groups == sorted(np.repeat(CONFIG.widths, CONFIG.depths))
 
 
-def test_example_follows_as_the_tracker_does(tmp_path, graphs, model):
-    clip = render_clip(10, size=(120, 160))
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory, model) -> tuple[Path, str, np.ndarray]:
+    """A clip as numbered images, its first box as text, and where the tracker finds its target."""
+    folder, clip, tracker = (
+        tmp_path_factory.mktemp("clip"),
+        render_clip(10, (120, 160)),
+        Tracker(model),
+    )
     for i, frame in enumerate(clip):
-        cv2.imwrite(str(tmp_path / f"{i:04d}.png"), frame[..., ::-1])
-    tracker = Tracker(model)
+        cv2.imwrite(str(folder / f"{i:04d}.png"), frame[..., ::-1])
     tracker.init(clip[0], clip.boxes[0])
-    expected = [tracker.update(clip[i])[0] for i in range(1, len(clip))]
-    bbox = ",".join(map(str, clip.boxes[0]))
-    command = [sys.executable, ROOT / "examples" / "track_onnx.py", graphs, tmp_path / "%04d.png"]
+    boxes = [clip.boxes[0], *(tracker.update(clip[i])[0] for i in range(1, len(clip)))]
+    return folder / "%04d.png", ",".join(map(str, clip.boxes[0])), np.array(boxes)
+
+
+def run_example(name: str, *arguments: object, without: Sequence[str], folder: Path) -> np.ndarray:
+    """The rows that an example of tracking prints, run where some packages cannot be imported."""
+    for package in without:
+        content = f"raise ImportError('{package} is not wanted here')\n"
+        (folder / f"{package}.py").write_text(content)
     printed = subprocess.run(
-        [*map(str, command), "--init-bbox", bbox],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(blocked(tmp_path))},
+        [sys.executable, str(ROOT / "examples" / name), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(folder)},
         check=True,
         capture_output=True,
         text=True,
     ).stdout
-    rows = np.array([line.split(",") for line in printed.splitlines()], np.float64)
-    np.testing.assert_allclose(rows[0], [*clip.boxes[0], 1], atol=1e-3)
-    np.testing.assert_allclose(rows[1:, :4], expected, rtol=0, atol=0.5)
+    return np.array([line.split(",") for line in printed.splitlines()], np.float64)
 
 
-def blocked(folder: Path) -> Path:
-    """A folder whose modules stand in for what must not be imported, and fail if it is."""
-    shadow = folder / "shadow"
-    shadow.mkdir()
-    for name in ("asymtrack_jax", "jax", "flax", "onnx"):
-        (shadow / f"{name}.py").write_text(f"raise ImportError('{name} is not wanted here')\n")
-    return shadow
+def test_onnx_example_follows_as_the_tracker_does_and_writes_a_video(tmp_path, graphs, followed):
+    video, bbox, expected = followed
+    arguments = (graphs, video, "--init-bbox", bbox, "--output", tmp_path / "out.mp4")
+    without = ("asymtrack_jax", "jax", "flax", "onnx")
+    rows = run_example("track_onnx.py", *arguments, without=without, folder=tmp_path)
+    np.testing.assert_allclose(rows[:, :4], expected, rtol=0, atol=0.5)
+    assert rows[0, 4] == 1
+    written = cv2.VideoCapture(str(tmp_path / "out.mp4"))
+    images = [written.read()[1] for _ in range(int(written.get(cv2.CAP_PROP_FRAME_COUNT)))]
+    assert len(images) == 10
+    _, first = cv2.VideoCapture(str(video)).read()
+    drawn = np.abs(images[0].astype(int) - first)
+    x, y, _, h = expected[0].round().astype(int)
+    assert drawn[y + h // 2, x - 1 : x + 2].max() > 60  # the box's left side
 
 
-def test_crops_are_beside_the_programs(graphs, stablehlo):
+def test_stablehlo_example_follows_as_the_tracker_does(tmp_path, stablehlo, followed):
+    video, bbox, expected = followed
+    without = ("asymtrack_jax", "flax", "onnx", "onnxruntime")
+    arguments = (stablehlo, video, bbox)
+    rows = run_example("track_stablehlo.py", *arguments, without=without, folder=tmp_path)
+    np.testing.assert_allclose(rows[:, :4], expected, rtol=0, atol=0.5)
+
+
+def test_what_programs_take_and_give_is_described_beside_them(graphs, stablehlo):
     for directory in (graphs, stablehlo):
-        crops = json.loads((directory / "tracker.json").read_text())
-        assert crops == {
-            "template_size": CONFIG.template_size,
-            "template_factor": CONFIG.template_factor,
-            "search_size": CONFIG.search_size,
-            "search_factor": CONFIG.search_factor,
-        }
+        described = json.loads((directory / "tracker.json").read_text())
+        assert described["template_size"] == CONFIG.template_size
+        assert described["template_factor"] == CONFIG.template_factor
+        assert described["search_size"] == CONFIG.search_size
+        assert described["search_factor"] == CONFIG.search_factor
+        assert described["precision"] == "float32"
+    graph = onnx.load(graphs / "step.onnx").graph
+    search = next(value for value in graph.input if value.name == "search")
+    crops, boxes = described["crops"], described["boxes"]
+    assert search.type.tensor_type.elem_type == helper.np_dtype_to_tensor_dtype(
+        np.dtype(crops["dtype"])
+    )
+    assert (crops["layout"], crops["channels"]) == ("NHWC", "RGB")
+    assert boxes["format"] == "cxcywh"
+    assert boxes["units"].startswith("normalised coordinates of the search crop")
+
+
+@pytest.mark.parametrize(
+    ("calibration", "meaning"), [(Calibration(1, 0), "expected IoU"), (None, "raw")]
+)
+def test_what_scores_mean_is_described(calibration, meaning):
+    assert describe(CONFIG, calibration)["scores"]["meaning"].startswith(meaning)
+
+
+@pytest.mark.parametrize(
+    ("precision", "operation", "share"), [("float16", "Cast", 0.6), ("int8", "MatMulInteger", 0.9)]
+)
+def test_lower_precisions_are_smaller_and_say_how_far_they_are_off(
+    tmp_path, saved, graphs, capsys, precision, operation, share
+):
+    arguments = ["--checkpoint", str(saved), "--format", "onnx", "--precision", precision]
+    main([*arguments, "--output", str(tmp_path / "out")])
+    for name in ("init_template.onnx", "step.onnx"):
+        path = tmp_path / "out" / name
+        assert path.stat().st_size < share * (graphs / name).stat().st_size
+        graph, reference = onnx.load(path).graph, onnx.load(graphs / name).graph
+        assert operation in {node.op_type for node in graph.node}
+        assert list(graph.input) == list(reference.input)
+        assert list(graph.output) == list(reference.output)
+    assert json.loads((tmp_path / "out" / "tracker.json").read_text())["precision"] == precision
+    printed = capsys.readouterr().out
+    (mean,) = map(float, re.findall(r"boxes differ by ([\d.]+) pixels", printed))
+    assert printed.count(f"{precision} against float32") == 1
+    assert 0 < mean < 0.1 * CONFIG.search_size  # random weights amplify what rounding does
+
+
+def test_a_precision_of_stablehlo_is_refused(tmp_path, saved):
+    arguments = ["--checkpoint", str(saved), "--output", str(tmp_path / "x")]
+    with pytest.raises(InputError, match="--precision int8 is for --format onnx alone"):
+        main([*arguments, "--format", "stablehlo", "--precision", "int8"])
 
 
 def test_an_output_that_exists_is_kept_unless_told(tmp_path, saved):

@@ -1,0 +1,49 @@
+"""Follows a target with JAX, NumPy and OpenCV alone, by programs that were exported as StableHLO.
+
+asymtrack export --output exported --format stablehlo
+python examples/track_stablehlo.py exported clip.mp4 120,80,60,90
+
+Prints one line per frame: x, y, w, h in pixels and a score.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import jax
+import numpy as np
+from jax import export
+
+folder, video, bbox = Path(sys.argv[1]), sys.argv[2], np.array(sys.argv[3].split(","), float)
+crops = json.loads((folder / "tracker.json").read_text())
+init_template, step = (
+    jax.jit(export.deserialize(bytearray((folder / f"{name}.jax_export").read_bytes())).call)
+    for name in ("init_template", "step")
+)
+
+
+def crop(frame: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """A square around the box, black outside the frame; and its corner and side in the frame."""
+    side = int(np.ceil(np.sqrt(bbox[2:].prod()) * crops[f"{kind}_factor"]))
+    corner, size = bbox[:2] + bbox[2:] / 2 - side / 2, crops[f"{kind}_size"]
+    x, y = np.rint(corner).astype(int) + side  # in the padded frame
+    pads = (side, side, side, side)
+    padded = cv2.copyMakeBorder(frame[:-1, :-1], *pads, borderType=cv2.BORDER_CONSTANT)
+    return cv2.resize(padded[y : y + side, x : x + side], (size, size))[None], corner, side
+
+
+capture, modulation, score = cv2.VideoCapture(video), None, 1.0
+while (read := capture.read())[0]:
+    frame = cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
+    if modulation is None:
+        modulation = init_template(crop(frame, "template")[0])
+    else:
+        search, corner, side = crop(frame, "search")
+        prediction = step(modulation, search)
+        cxcywh, score = np.asarray(prediction["boxes"][0]), prediction["scores"][0]
+        low = corner + side * (cxcywh[:2] - cxcywh[2:] / 2)
+        limit = np.array(frame.shape[1::-1])
+        low, high = np.clip(low, 0, limit - 10), np.clip(low + side * cxcywh[2:], 10, limit)
+        bbox = np.concatenate([low, np.maximum(high - low, 10)])  # at least 10 pixels in the frame
+    print(",".join(f"{value:.4f}" for value in (*bbox, score)))
