@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from asymtrack_jax.models.head import Prediction
     from asymtrack_jax.tracking.model import Model, load
     from asymtrack_jax.tracking.recovery import Recovery
+    from asymtrack_jax.tracking.track import TrackedVideo, track
     from asymtrack_jax.tracking.tracker import Tracker, TrackerState
 
 __all__ = [
@@ -31,12 +32,14 @@ __all__ = [
     "Modulation",
     "Prediction",
     "Recovery",
+    "TrackedVideo",
     "Tracker",
     "TrackerState",
     "fuse",
     "load",
     "load_variables",
     "normalise",
+    "track",
 ]
 
 __version__ = "0.2.0"
@@ -51,12 +54,14 @@ _MODULES = {
     "Modulation": "models.efficientmod",
     "Prediction": "models.head",
     "Recovery": "tracking.recovery",
+    "TrackedVideo": "tracking.track",
     "Tracker": "tracking.tracker",
     "TrackerState": "tracking.tracker",
     "fuse": "models.fuse",
     "load": "tracking.model",
     "load_variables": "models.checkpoint",
     "normalise": "images",
+    "track": "tracking.track",
 }
 
 

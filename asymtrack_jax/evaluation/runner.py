@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -105,6 +106,7 @@ def run(
     todo.sort(key=lambda sequence: -len(sequence.frames))
     outcome = Run(skipped=len(finished))
     if todo and warm_up:
+        print("compiling (up to 15 s)", file=sys.stderr)
         _compile(slots)
     pool = ThreadPoolExecutor(workers)
     start = time.perf_counter()

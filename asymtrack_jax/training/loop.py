@@ -119,7 +119,11 @@ def _train(
         contextlib.closing(batches),
         MetricsWriter(workdir, start) as writer,
         tqdm(
-            total=train.num_steps, initial=start, unit="step", disable=jax.process_index() != 0
+            total=train.num_steps,
+            initial=start,
+            unit="step",
+            desc="compiling (up to a minute)",
+            disable=jax.process_index() != 0,
         ) as progress,
     ):
         if start:
@@ -132,6 +136,7 @@ def _train(
             window.add(metrics)
             if step == start + 1:  # which compiled, and says nothing about the pace
                 window.restart_clock(metrics)
+                progress.set_description()
             if previous is not None:  # a step late, so that the device need not wait for the check
                 _check_finite(workdir, *previous)
             previous = step, batch, metrics

@@ -18,7 +18,7 @@ from asymtrack_jax.data.sequences import Frame
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.video import drawing
 from asymtrack_jax.video.sources import FrameSource
-from asymtrack_jax.video.step import MultiTracker, Step
+from asymtrack_jax.video.step import NO_FRAME, MultiTracker, Step
 from asymtrack_jax.video.tracks import Tracks, write_tracks
 from asymtrack_jax.video.window import Window, select_bbox
 from asymtrack_jax.video.writers import GifWriter, VideoWriter
@@ -89,8 +89,7 @@ def follow_to_files(
         InputError: a bad box, a frame that cannot be read, an output that cannot be written, or
             no display to show on.
     """
-    if source.path and video.path.exists() and video.path.samefile(source.path):
-        raise InputError(f"{video.path} is the input: choose another output")
+    check_output(video.path, source)
     window = Window() if show else None
     steps: list[Step] = []  # without their frames
     seconds: list[float] = []
@@ -101,13 +100,13 @@ def follow_to_files(
         truth = None if source.truth is None else source.truth[len(steps)]
         return drawing.annotate(*step[:5], status, truth)
 
-    progress = tqdm.tqdm(total=source.num_frames, unit="frame", desc="compiling")
+    progress = tqdm.tqdm(total=source.num_frames, unit="frame", desc="compiling (up to 15 s)")
     with _stop_on_interrupt() as stop, progress, video:
         try:
             for step in follow(tracker, source.frames, init_bboxes):
                 step, go_on = window.present(tracker, step, draw) if window else (step, True)
                 video.write(draw(step))
-                steps.append(step._replace(frame=_NO_FRAME))
+                steps.append(step._replace(frame=NO_FRAME))
                 seconds.append(step.seconds)
                 if len(steps) == 2:  # both functions of the network are compiled
                     progress.set_description()
@@ -119,14 +118,18 @@ def follow_to_files(
             raise InputError(f"{error}{done}") from error
         finally:
             if steps:
-                write_tracks(boxes, _tracks(steps))
-    return Followed(_tracks(steps), _rate(seconds), stop.is_set())
+                write_tracks(boxes, tracks_of(steps))
+    return Followed(tracks_of(steps), _rate(seconds), stop.is_set())
 
 
-_NO_FRAME = np.zeros((0, 0, 3), np.uint8)
+def check_output(video: Path, source: FrameSource) -> None:
+    """Raises `InputError` if a video that is to be written is the source's own file."""
+    if source.path and video.exists() and video.samefile(source.path):
+        raise InputError(f"{video} is the input: choose another output")
 
 
-def _tracks(steps: Sequence[Step]) -> Tracks:
+def tracks_of(steps: Sequence[Step]) -> Tracks:
+    """Collects the boxes of all frames of a video in one table."""
     counts = [len(step.targets) for step in steps]
     columns = zip(*(step[1:5] for step in steps), strict=True)
     targets, bboxes, scores, lost = (np.concatenate(column) for column in columns)

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 
 import cv2
@@ -79,6 +79,24 @@ def open_source(name: str | None, seed: int = 0) -> FrameSource:
     raise InputError(
         f"{name}: no such video file, folder of images, camera index, URL or GStreamer pipeline"
     )
+
+
+def source_of(frames: Iterable[Frame]) -> FrameSource:
+    """Gives frames that are in memory, or made one by one, as a source.
+
+    Raises:
+        InputError: there are none.
+    """
+    try:
+        iterator = iter(frames)
+    except TypeError as error:
+        found = type(frames).__name__
+        raise InputError(f"expected a video's name or its frames, got {found}") from error
+    first = next(iterator, None)
+    if first is None:
+        raise InputError("there are no frames to track")
+    count = len(frames) if isinstance(frames, Sized) else None
+    return FrameSource(first, itertools.chain([first], iterator), num_frames=count)
 
 
 def _open_sequence(folder: Path) -> FrameSource:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import cv2
 import numpy as np
@@ -71,6 +71,20 @@ class Window:
             return step
         tracker.reinit(target, step.frame, bbox)
         return step.given(target, bbox)
+
+
+def play(frames: Iterable[Frame], fps: float) -> None:
+    """Shows frames in a window at a rate, until they end or the person presses q.
+
+    Raises:
+        InputError: no window can be opened here.
+    """
+    require_window("save the video instead")
+    for frame in frames:
+        cv2.imshow(_WINDOW, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        if chr(cv2.waitKey(max(1, round(1000 / fps))) & 0xFF) in ("q", _ESCAPE):
+            break
+    cv2.destroyWindow(_WINDOW)
 
 
 def require_window(instead: str) -> None:

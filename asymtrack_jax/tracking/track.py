@@ -1,0 +1,196 @@
+"""Tracking a whole video in one call, frame by frame or to its end."""
+
+import dataclasses
+import functools
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from asymtrack_jax.data.sequences import Frame
+from asymtrack_jax.errors import InputError
+from asymtrack_jax.tracking.model import Model, load
+from asymtrack_jax.tracking.recovery import OFF, Recovery
+from asymtrack_jax.tracking.tracker import Tracker, as_bboxes
+from asymtrack_jax.video import drawing, tracks
+from asymtrack_jax.video.follow import check_output, follow, tracks_of
+from asymtrack_jax.video.sources import FrameSource, open_source, source_of
+from asymtrack_jax.video.step import NO_FRAME, MultiTracker, Step
+from asymtrack_jax.video.window import play
+from asymtrack_jax.video.writers import open_writer
+
+
+def track(
+    source: str | os.PathLike[str] | int | Iterable[Frame] | None = None,
+    boxes: Float[np.ndarray, "4"] | Float[np.ndarray, "N 4"] | Sequence | None = None,
+    *,
+    model: Model | None = None,
+    recovery: Recovery = OFF,
+) -> "TrackedVideo":
+    """Tracks one target or several through a video.
+
+        for step in track("clip.mp4", [120, 80, 60, 90]):
+            print(step.bboxes, step.scores)
+
+        track("clip.mp4", [120, 80, 60, 90]).save("out.mp4")
+
+    Args:
+        source: a video file, folder, camera or URL (see `video.sources.open_source`); or frames,
+            uint8 RGB, as an array [T, H, W, 3] or any iterable of [H, W, 3]; by default a rendered
+            clip.
+        boxes: the target's box in the first frame, x, y, w, h in pixels, or [N, 4] boxes of N
+            targets. By default the first true box, of a source that has one.
+        model: tracks; by default the weights in the package.
+        recovery: what to do when the score stays low; by default nothing.
+
+    Raises:
+        InputError: the source cannot be opened or is empty, or there are no boxes.
+    """
+    if source is None or isinstance(source, str | os.PathLike | int):
+        open_again = functools.partial(open_source, None if source is None else str(source))
+        opened = open_again()
+        readable_again = opened.num_frames is not None or opened.path is not None
+    else:
+        open_again = functools.partial(source_of, source)
+        opened = open_again()
+        readable_again = iter(source) is not source
+    if boxes is None:
+        if opened.truth is None:
+            raise InputError("no boxes: pass x, y, w, h of the target in the first frame")
+        boxes = opened.truth[0]
+    else:
+        opened = dataclasses.replace(opened, truth=None)  # it may be of another target
+    tracker = Tracker(_packaged_model() if model is None else model, recovery)
+    return TrackedVideo(tracker, opened, as_bboxes(boxes), open_again if readable_again else None)
+
+
+@functools.cache
+def _packaged_model() -> Model:
+    return load()
+
+
+class TrackedVideo:
+    """A video that is tracked as far as somebody looks at it.
+
+    A loop over it gives each frame's `Step` as soon as it is tracked; a second loop goes on where
+    the first stopped. The properties and methods track what is left first. Frames are not kept:
+    `save` and `show` read them again. After an `InputError`, such as of a frame that cannot be
+    read, the video ends with the frame before.
+
+    Args:
+        tracker: tracks.
+        source: the frames.
+        init_bboxes: xywh in pixels, [4] for one target or [N, 4].
+        open_again: gives the source anew; None if it can be read only once.
+    """
+
+    def __init__(
+        self,
+        tracker: MultiTracker,
+        source: FrameSource,
+        init_bboxes: Float[np.ndarray, "4"] | Float[np.ndarray, "N 4"],
+        open_again: Callable[[], FrameSource] | None = None,
+    ):
+        self._source, self._open_again = source, open_again
+        self._single = init_bboxes.ndim == 1
+        bboxes = init_bboxes[None] if self._single else init_bboxes
+        self._following = follow(tracker, source.frames, bboxes)
+        self._steps: list[Step] = []  # without their frames
+
+    def __iter__(self) -> Iterator[Step]:
+        for step in self._following:
+            self._steps.append(step._replace(frame=NO_FRAME))
+            yield step
+
+    def __repr__(self) -> str:
+        of_all = f" of {self._source.num_frames}" if self._source.num_frames else ""
+        return f"TrackedVideo({len(self._steps)}{of_all} frames tracked)"
+
+    @property
+    def boxes(self) -> Float[np.ndarray, "T *N 4"]:
+        """The boxes in all frames, xywh in pixels: [T, 4] of one target, [T, N, 4] of N."""
+        return self._column("bboxes")
+
+    @property
+    def scores(self) -> Float[np.ndarray, "T *N"]:
+        """The boxes' scores (see `Prediction`): [T] or [T, N]; 1 in the first frame."""
+        return self._column("scores")
+
+    @property
+    def lost(self) -> Bool[np.ndarray, "T *N"]:
+        """Whether a target is lost, [T] or [T, N]; never without recovery."""
+        return self._column("lost")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the annotated video (.mp4, .mkv, .avi, .gif), or the boxes (.txt, .csv, .jsonl).
+
+        Raises:
+            InputError: the name ends in something else, the file cannot be written or is the
+                source, or the frames can be read only once and have been.
+        """
+        path = Path(path)
+        if path.suffix.lower() in tracks.SUFFIXES:
+            tracks.write_tracks(path, tracks_of(self._all_steps()))
+            return
+        check_output(path, self._source)
+        with open_writer(path, self._source.fps) as video:
+            for frame in self.annotated():
+                video.write(frame)
+
+    def show(self) -> None:
+        """Plays the annotated video: inline in a notebook, else in a window (q ends it).
+
+        Raises:
+            InputError: there is no display, or see `save`.
+        """
+        if not _in_notebook():
+            play(self.annotated(), self._source.fps)
+            return
+        display = importlib.import_module("IPython.display")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "track.gif"  # browsers play no MPEG-4 of OpenCV's
+            self.save(path)
+            display.display(display.Image(data=path.read_bytes()))
+
+    def annotated(self) -> Iterator[Frame]:
+        """Gives all frames from the first on, with their boxes drawn.
+
+        Raises:
+            InputError: the frames can be read only once, and have been.
+        """
+        truth = self._source.truth
+        for index, step in enumerate(self._with_frames()):
+            true_box = None if truth is None else truth[index]
+            yield drawing.annotate(*step[:5], f"#{index}", true_box)
+
+    def _with_frames(self) -> Iterator[Step]:
+        if not self._steps:
+            yield from self
+            return
+        if self._open_again is None:
+            raise InputError(
+                "the frames of this source can be read only once, and were tracked already: save "
+                "or show the video first, or pass a list of frames"
+            )
+        for frame, step in zip(self._open_again().frames, self._all_steps(), strict=False):
+            yield step._replace(frame=frame)
+
+    def _all_steps(self) -> list[Step]:
+        for _ in self:
+            pass
+        return self._steps
+
+    def _column(self, name: str) -> Any:
+        column = np.stack([getattr(step, name) for step in self._all_steps()])
+        return column[:, 0] if self._single else column
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
