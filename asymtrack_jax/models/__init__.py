@@ -1,1 +1,1 @@
-"""The network, in Flax."""
+"""The network in Flax, its checkpoints and its inference form."""

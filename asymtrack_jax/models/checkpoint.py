@@ -1,9 +1,9 @@
-"""A network on disk: one safetensors file that holds its variables, its sizes and its metadata.
+"""Checkpoints: one safetensors file with the network's variables, configuration and metadata.
 
 `DIR/model.safetensors` holds the training form's variables under their paths, such as
-`params/neck/kernel`. Its header has three entries: `model` (a `ModelConfig`) and `about` (who made
-it and how), both JSON, and `sha256`, a digest of these two and of the variables. Equal contents
-are equal bytes.
+`params/neck/kernel`. Its header has three entries: `model` (a `ModelConfig`) and `about` (the
+metadata), both JSON, and `sha256`, a digest of these two and of the variables. Files of equal
+content are identical byte by byte.
 """
 
 import dataclasses
@@ -34,12 +34,12 @@ _MAX_HEADER = 2**20  # bytes; a header of the published sizes takes 20 kB
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds.
+    """The content of a checkpoint.
 
     Attributes:
         config: sizes of the network.
-        variables: the training form's `params` and `batch_stats`, float32 numpy arrays.
-        metadata: who made it and how, as JSON has it.
+        variables: `params` and `batch_stats` of the training form, float32 numpy arrays.
+        metadata: origin of the variables, such as the training run; JSON values.
     """
 
     config: ModelConfig
@@ -55,13 +55,13 @@ def save(
     *,
     overwrite: bool = False,
 ) -> Path:
-    """Writes a checkpoint, whole or not at all, and returns the file's path.
+    """Writes a checkpoint atomically and returns the path of the file.
 
     Args:
-        directory: made if it is not there.
+        directory: directory of the checkpoint; created if it does not exist.
         config: sizes of the network.
-        variables: the training form's `params` and `batch_stats`, in any floating point type.
-        metadata: anything JSON can hold.
+        variables: `params` and `batch_stats` of the training form, in any floating point dtype.
+        metadata: JSON values.
         overwrite: replace the checkpoint in a directory that exists.
 
     Raises:
@@ -84,24 +84,24 @@ def save(
 
 
 def serialise(arrays: Mapping[str, np.ndarray], header: Mapping[str, str]) -> bytes:
-    """A safetensors file of arrays and header entries; equal ones give equal bytes.
+    """Serialises arrays and header entries as a safetensors file, deterministically.
 
-    `safetensors.numpy.save` alone orders the entries differently from run to run.
+    `safetensors.numpy.save` alone orders the header's entries differently from run to run.
     """
     content = safetensors.numpy.save(dict(arrays))
     start = 8 + int.from_bytes(content[:8], "little")
     described = {"__metadata__": dict(sorted(header.items())), **json.loads(content[8:start])}
     encoded = json.dumps(described, separators=(",", ":")).encode()
-    encoded += b" " * (-len(encoded) % 8)  # keeps the numbers aligned
+    encoded += b" " * (-len(encoded) % 8)  # keeps the arrays aligned
     return len(encoded).to_bytes(8, "little") + encoded + content[start:]
 
 
 def read(directory: str | os.PathLike[str]) -> Checkpoint:
-    """Reads a checkpoint; every tensor is checked against the network it says it is for.
+    """Reads a checkpoint, and checks its tensors against the configuration in its header.
 
     Raises:
-        InputError: there is no checkpoint, or it is damaged, of another format, of another
-            network, or holds values that are not finite in float32.
+        InputError: there is no checkpoint, its format is another, it is damaged, its tensors do
+            not fit its configuration, or a value is not finite in float32.
     """
     path = Path(directory) / FILE_NAME
     if not path.is_file():
@@ -131,7 +131,7 @@ def read(directory: str | os.PathLike[str]) -> Checkpoint:
         raise InputError(f"{path} does not fit the network it describes:\n" + "\n".join(problems))
     if header.get("sha256") not in (None, _digest(header, arrays)):  # older files have none
         raise InputError(f"{path} is damaged: its sha256 is another; make it or copy it again")
-    with np.errstate(over="ignore"):  # what is beyond float32 is reported
+    with np.errstate(over="ignore"):  # reported below
         singles = {name: array.astype(np.float32) for name, array in arrays.items()}
     if broken := sorted(name for name, array in singles.items() if not np.isfinite(array).all()):
         raise InputError(f"{path} has values that are not finite, in {', '.join(broken)}")
@@ -158,7 +158,7 @@ def load_variables(
 
 
 def sha256(directory: str | os.PathLike[str]) -> str:
-    """The checksum of a checkpoint's file; OSError if there is none."""
+    """Returns the SHA-256 of a checkpoint's file, hexadecimal; `OSError` if it cannot be read."""
     with (Path(directory) / FILE_NAME).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -168,7 +168,7 @@ def _flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _digest(header: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of all that a file says but for the digest itself."""
+    """Returns the SHA-256 of a checkpoint's content without the digest itself."""
     digest = hashlib.sha256(f"{header['model']}\n{header['about']}\n".encode())
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype.name} {array.shape}\n".encode())
@@ -177,7 +177,7 @@ def _digest(header: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _problems(slices: Mapping[str, Any], expected: Mapping[str, Shape]) -> Iterator[str]:
-    """What keeps tensors, of which none has been read yet, from being the network's."""
+    """Lists differences between the tensors in a file and the network's variables."""
     for name in sorted(expected.keys() - slices.keys()):
         yield f"  missing: {name}"
     for name in sorted(slices.keys() - expected.keys()):

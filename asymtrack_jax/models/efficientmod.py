@@ -1,7 +1,7 @@
-"""The backbone both streams share: EfficientMod-xxs (Ma et al., ICLR 2024), first three stages.
+"""The backbone that both streams share: stages 1 to 3 of EfficientMod-xxs (Ma et al., ICLR 2024).
 
-The template stream runs once and leaves a `Modulation`; the search stream runs on each frame and
-consumes it. Neither stream's features enter the other in any other way.
+The template branch runs once and returns a `Modulation` that every search step uses: no other
+information passes between the streams.
 """
 
 import flax.linen as nn
@@ -18,11 +18,11 @@ from asymtrack_jax.models.perception import ObjectPerceptionEnhancement
 
 @struct.dataclass
 class Modulation:
-    """All that tracking needs of a template.
+    """Output of the template branch, input of every search step.
 
     Attributes:
-        stage2: kernels of the template modulation in stage 2.
-        stage3: the same in stage 3.
+        stage2: dynamic kernels of the template modulation in stage 2.
+        stage3: dynamic kernels of the template modulation in stage 3.
         keys: attention keys of the template's tokens in stage 3; B templates, N tokens.
         values: attention values of the same tokens.
     """
@@ -34,10 +34,14 @@ class Modulation:
 
 
 class BasicBlock(nn.Module):
-    """EfficientMod's block: a wide linear path modulated by the convolved context.
+    """EfficientMod's block: an expanded linear path times the convolved context.
 
-    The fused form has the norm's scale and shift in `fc1` and `context_in`, and the layer scale in
-    `fc2`.
+    In the fused form the norm's scale and bias are folded into `fc1` and `context_in`, and the
+    layer scale into `fc2`.
+
+    Attributes:
+        expansion: channels of the hidden features over those of the input.
+        fused: whether this is the inference form.
     """
 
     expansion: int
@@ -45,7 +49,7 @@ class BasicBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
-        """Features of the next block."""
+        """Computes the output features."""
         C = x.shape[-1]
         normed = PlainNorm()(x) if self.fused else LayerNorm(name="norm")(x)
         context = dense(C, name="context_in")(normed)
@@ -54,7 +58,7 @@ class BasicBlock(nn.Module):
         hidden = dense(self.expansion * C, name="fc1")(normed)
         if self.expansion > 1:
             hidden = gelu(hidden)
-        # Not jnp.tile: XLA's CPU compiler does not vectorise what it fuses with that.
+        # Not jnp.tile: XLA does not vectorise loops fused with it on CPUs.
         hidden *= jnp.concatenate([context] * self.expansion, axis=-1)
         out = dense(C, name="fc2")(hidden)
         if not self.fused:
@@ -65,8 +69,15 @@ class BasicBlock(nn.Module):
 class AttentionBlock(nn.Module):
     """Transformer block whose search tokens also attend to the template's tokens.
 
-    The fused form has the norms' scales and shifts in the linear layers that follow them, which
-    gives queries, keys and values a bias.
+    In the fused form the norms' scales and biases are folded into the linear layers that follow
+    them, which gives queries, keys and values a bias.
+
+    Attributes:
+        dim: channels of the features.
+        num_heads: number of attention heads.
+        head_dim: channels of one head.
+        mlp_ratio: channels of the MLP's hidden features over `dim`.
+        fused: whether this is the inference form.
     """
 
     dim: int
@@ -76,7 +87,7 @@ class AttentionBlock(nn.Module):
     fused: bool = False
 
     def setup(self):
-        """Builds the layers, which both methods share."""
+        """Builds the layers that both methods share."""
         norm = PlainNorm if self.fused else LayerNorm
         inner = self.num_heads * self.head_dim
         self.norm1 = norm()
@@ -91,7 +102,7 @@ class AttentionBlock(nn.Module):
     def keys_values(
         self, z: Float[Array, "B h w C"]
     ) -> tuple[Float[Array, "B N heads d"], Float[Array, "B N heads d"]]:
-        """What the search stream needs of the template's tokens; N = h * w."""
+        """Computes attention keys and values of a template's N = h * w tokens."""
         normed = self.norm1(_tokens(z))
         return self._heads(self.key(normed)), self._heads(self.value(normed))
 
@@ -101,7 +112,7 @@ class AttentionBlock(nn.Module):
         template_keys: Float[Array, "B N heads d"],
         template_values: Float[Array, "B N heads d"],
     ) -> Float[Array, "B h w C"]:
-        """Search features after attending to themselves and to the template."""
+        """Applies self-attention, cross-attention to the template, and the MLP."""
         tokens = _tokens(x)
         normed = self.norm1(tokens)
         queries = self._heads(self.query(normed))
@@ -121,10 +132,18 @@ def _tokens(x: Float[Array, "B h w C"]) -> Float[Array, "B N C"]:
 
 
 class Stage(nn.Module):
-    """Blocks at one resolution, then what couples the streams, then downsampling by two.
+    """Blocks at one resolution, template modulation, attention, and downsampling by two.
 
-    Stage 1 has neither modulation nor attention (`num_kernels` and `num_heads` are 0), stage 2 has
-    modulation, stage 3 has both.
+    Stage 1 has neither modulation nor attention, stage 2 has modulation, stage 3 has both.
+
+    Attributes:
+        dim: channels of the input.
+        out_channels: channels of the output.
+        depth: number of basic blocks.
+        num_kernels: dynamic kernels of the template modulation; 0 for none.
+        num_heads: heads of the attention block; 0 for none.
+        head_dim: channels of one head.
+        fused: whether this is the inference form.
     """
 
     dim: int
@@ -150,7 +169,7 @@ class Stage(nn.Module):
     def encode_template(
         self, z: Float[Array, "B H W C"]
     ) -> tuple[Float[Array, "B H W C"], DynamicKernels | None]:
-        """Template features before attention and downsampling, and their modulation kernels."""
+        """Computes template features before attention and downsampling, and dynamic kernels."""
         for block in self.blocks:
             z = block(z)
         kernels = self.modulation.kernels(z) if self.num_kernels else None
@@ -162,7 +181,13 @@ class Stage(nn.Module):
         kernels: DynamicKernels | None = None,
         keys_values: tuple[Float[Array, "B N heads d"], Float[Array, "B N heads d"]] | None = None,
     ) -> Float[Array, "B h w D"]:
-        """Search features for the next stage, modulated by what the template left for this one."""
+        """Computes search features for the next stage, with a template's kernels, keys and values.
+
+        Args:
+            x: search features.
+            kernels: dynamic kernels of the template in this stage, if it has modulation.
+            keys_values: attention keys and values of the template, if it has attention.
+        """
         for block in self.blocks:
             x = block(x)
         if kernels is not None:
@@ -174,7 +199,13 @@ class Stage(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Patch embedding and three stages, as two streams over one set of weights."""
+    """Patch embedding and three stages, as two streams with shared weights.
+
+    Attributes:
+        config: sizes of the network.
+        fused: whether this is the inference form.
+        frozen_stages: 1 to stop gradients at the patch embedding and stage 1, 0 for none.
+    """
 
     config: ModelConfig
     fused: bool = False
@@ -197,17 +228,16 @@ class Backbone(nn.Module):
         )
 
     def encode_template(self, z: Float[Array, "B Z Z 3"]) -> Modulation:
-        """What a template leaves for the search stream.
+        """Computes the modulation of a template.
 
-        Nothing after the attention's keys and values is needed, so the template's own attention
-        is never computed.
+        The template's own attention is not computed, since only its keys and values are used.
         """
         z, stage2, stage3 = self._encode_template(z)
         keys, values = self.stage3.attention.keys_values(z)
         return Modulation(stage2, stage3, keys, values)
 
     def template_features(self, z: Float[Array, "B Z Z 3"]) -> Float[Array, "B h w C"]:
-        """What keys and values are made of: stage 3 before its attention, at stride 16."""
+        """Computes the input of stage 3's attention, at stride 16."""
         return self._encode_template(z)[0]
 
     def _encode_template(
@@ -225,7 +255,7 @@ class Backbone(nn.Module):
     def encode_search(
         self, x: Float[Array, "B X X 3"], modulation: Modulation
     ) -> Float[Array, "B S S C"]:
-        """Search features at stride 32."""
+        """Computes search features at stride 32."""
         x = self._maybe_stop_gradient(self.stage1.encode_search(self.patch_embed(x)))
         x = self.stage2.encode_search(x, modulation.stage2)
         return self.stage3.encode_search(x, modulation.stage3, (modulation.keys, modulation.values))

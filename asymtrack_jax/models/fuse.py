@@ -1,4 +1,4 @@
-"""From the training form's variables to the fused form's: fewer operations, the same function."""
+"""Folds the training form's variables into the inference form: fewer operations, equal outputs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,17 +10,17 @@ BATCH_NORM_EPSILON = 1e-5
 
 
 def fuse(variables: Tree) -> dict[str, Any]:
-    """Variables of `AsymTrack(config, fused=True)` equal in effect to the training form's.
+    """Returns variables of `AsymTrack(config, fused=True)` for those of the training form.
 
-    Folds, each exact: the three branches and `theta` of an object perception enhancement into one
-    kernel, a batch norm's running statistics into its convolution, the scale and shift of a layer
-    norm into the linear layers it alone feeds, and a block's layer scale into its last layer.
+    Folds, each exact in real arithmetic: the three branches and `theta` of an object perception
+    enhancement into one kernel, a batch norm into the convolution before it, the scale and bias of
+    a layer norm into the linear layers after it, and a block's layer scale into its last layer.
 
     Args:
         variables: `params` and `batch_stats` of the training form.
 
     Returns:
-        `params` of the fused form as float32 numpy arrays; the folding itself is in float64.
+        `params` of the fused form, float32 numpy arrays, computed in float64.
     """
     params, stats = variables["params"], variables["batch_stats"]
     backbone = {
@@ -57,7 +57,7 @@ def _fuse_attention(block: Tree) -> Tree:
 
 
 def _fold_norm(norm: Tree, linear: Tree) -> Tree:
-    """The linear layer that does to a bare normalisation what `linear` does to the whole norm."""
+    """Folds a norm's scale and bias into the linear layer that follows it."""
     kernel = _as_float64(linear["kernel"])
     bias = _as_float64(norm["bias"]) @ kernel + _as_float64(linear.get("bias", 0.0))
     return {"kernel": _as_float64(norm["scale"])[:, None] * kernel, "bias": bias}
@@ -74,8 +74,8 @@ def _fuse_tower(tower: Tree, stats: Tree) -> Tree:
     fused = {"score": tower["score"]}
     for name in (name for name in tower if name.startswith("conv")):
         norm, running = tower[name.replace("conv", "norm")], stats[name.replace("conv", "norm")]
-        deviation = np.sqrt(_as_float64(running["var"]) + BATCH_NORM_EPSILON)
-        factor = _as_float64(norm["scale"]) / deviation
+        std = np.sqrt(_as_float64(running["var"]) + BATCH_NORM_EPSILON)
+        factor = _as_float64(norm["scale"]) / std
         bias = (_as_float64(tower[name]["bias"]) - _as_float64(running["mean"])) * factor
         fused[name] = {
             "kernel": _as_float64(tower[name]["kernel"]) * factor,

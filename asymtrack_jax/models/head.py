@@ -1,4 +1,4 @@
-"""The corner head (paper, section 3.4): where the target's two corners are."""
+"""The corner head (paper, section 3.4): score maps of two corners, decoded to a box."""
 
 import flax.linen as nn
 import jax
@@ -12,15 +12,14 @@ from asymtrack_jax.models.layers import BatchNorm, conv
 
 @struct.dataclass
 class Prediction:
-    """Where the target is in the search crop.
+    """Predicted boxes and scores.
 
     Attributes:
-        boxes: cxcywh, in sides of the search crop: [0, 1] is inside it.
-        scores: the network's own, above 0 and at most 1 up to rounding: how much of each corner's
-            distribution lies within some two by two cells, the geometric mean of both corners. It
-            falls when a corner is uncertain, but is no probability and not comparable between
-            checkpoints. Of a `tracking.model.Model` with a calibration: the overlap (IoU) to be
-            expected.
+        boxes: cxcywh, in normalised coordinates of the search crop: [0, 1] is inside it.
+        scores: in (0, 1] up to rounding: the largest probability of a corner in any window of 2 x 2
+            cells, the geometric mean over both corners. It is lower for uncertain corners, but is
+            not a probability, and not comparable between checkpoints. A `tracking.model.Model`
+            with a calibration gives the expected overlap (IoU) instead.
     """
 
     boxes: Float[Array, "B 4"]
@@ -30,14 +29,17 @@ class Prediction:
 class CornerTower(nn.Module):
     """Five convolutions from features to the score map of one corner.
 
-    The fused form has each batch norm in the convolution before it.
+    In the fused form each batch norm is folded into the convolution before it.
+
+    Attributes:
+        fused: whether this is the inference form.
     """
 
     fused: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "B S S C"], *, train: bool) -> Float[Array, "B S S"]:
-        """The score map, before softmax."""
+        """Computes the score map, before softmax."""
         C = x.shape[-1]
         for i, channels in enumerate((C, C // 2, C // 4, C // 8), start=1):
             x = conv(x.shape[-1], channels, 3, name=f"conv{i}")(x)
@@ -48,7 +50,11 @@ class CornerTower(nn.Module):
 
 
 class CornerHead(nn.Module):
-    """Two towers, one for each corner."""
+    """Two towers, one per corner.
+
+    Attributes:
+        fused: whether this is the inference form.
+    """
 
     fused: bool = False
 
@@ -60,18 +66,18 @@ class CornerHead(nn.Module):
     def __call__(
         self, x: Float[Array, "B S S C"], *, train: bool = False
     ) -> Float[Array, "B 2 S S"]:
-        """Score maps of the top-left and the bottom-right corner, before softmax."""
+        """Computes the score maps of the top-left and bottom-right corners, before softmax."""
         towers = (self.top_left, self.bottom_right)
         return jnp.stack([tower(x, train=train) for tower in towers], axis=1)
 
 
 def decode(score_maps: Float[Array, "B 2 S S"]) -> Prediction:
-    """Boxes as the expected corners under the softmax of each score map, in float32 at least.
+    """Decodes score maps to boxes: each corner is the mean position under the map's softmax.
 
-    Corners are sums and not matrix products, which accelerators compute in fewer digits by default:
-    too few to tell pixels apart. A cell stands for its own top-left corner, without the usual half
-    cell, so the largest coordinate is (S - 1) / S. Early in training the corners may be inverted:
-    sizes are then negative.
+    Computes in float32 or wider, with sums instead of matrix products, whose default precision on
+    accelerators is below a pixel's. The position of a cell is its top-left corner, without half a
+    cell, as published, so the largest coordinate is (S - 1) / S. Early in training corners may be
+    inverted (x2 < x1 or y2 < y1): sizes are then negative.
     """
     score_maps = score_maps.astype(jnp.promote_types(score_maps.dtype, jnp.float32))
     B, _, S, _ = score_maps.shape
@@ -80,7 +86,7 @@ def decode(score_maps: Float[Array, "B 2 S S"]) -> Prediction:
     x = (probabilities.sum(2) * positions).sum(-1)
     y = (probabilities.sum(3) * positions).sum(-1)
     corners = jnp.stack([x, y], axis=-1).reshape(B, 4)
-    # Four cells, since a corner between cells is spread over as many however certain it is.
+    # 2 x 2 cells, since the distribution of a corner between cells covers as many.
     padded = jnp.pad(probabilities, ((0, 0), (0, 0), (0, 1), (0, 1)))
     rows = padded[..., 1:, :] + padded[..., :-1, :]
     windows = rows[..., 1:] + rows[..., :-1]

@@ -1,6 +1,6 @@
-"""The small layers that every part of the network is made of, with PyTorch's constants.
+"""Layers that the network is made of, with PyTorch's constants.
 
-Features are NHWC throughout, so linear layers and norms act on the last axis.
+Features are NHWC, so linear layers and norms act on the last axis.
 """
 
 import functools
@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# Flax's faster variance, E[x^2] - E[x]^2, loses digits that parity needs.
+# Flax's faster variance, E[x^2] - E[x]^2, is too inexact for parity with PyTorch.
 LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
 
-# A norm whose scale and shift live in the weights of the layers it feeds.
+# A norm whose scale and bias are folded into the layers after it.
 PlainNorm = functools.partial(LayerNorm, use_scale=False, use_bias=False)
 
 # PyTorch draws a convolution's kernel and bias from U(-b, b), b = 1 / sqrt(fan_in).
@@ -21,16 +21,16 @@ uniform_fan_in = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The exact GELU, x times the normal distribution function, as PyTorch writes it.
+    """Applies the exact GELU, x times the normal distribution function, by `erf` as PyTorch does.
 
-    Flax's calls `erfc`, which XLA computes by two series and an exponential; this one fuses with
-    its neighbours, compiles sooner and runs faster on a CPU (docs/performance.md).
+    Flax's calls `erfc`, which XLA computes by two series and an exponential; `erf` fuses with
+    neighbouring operations, compiles faster and runs faster on CPUs (docs/performance.md).
     """
     return 0.5 * x * (1 + jax.lax.erf(x * 0.5**0.5))
 
 
 def uniform_bias(fan_in: int) -> nn.initializers.Initializer:
-    """PyTorch's initial bias of a layer with `fan_in` inputs per output."""
+    """Returns PyTorch's initialiser of the bias of a layer with `fan_in` inputs per output."""
 
     def init(key, shape, dtype=jnp.float32, out_sharding=None) -> Array:
         bound = fan_in**-0.5
@@ -40,7 +40,7 @@ def uniform_bias(fan_in: int) -> nn.initializers.Initializer:
 
 
 def dense(features: int, *, use_bias: bool = True, name: str | None = None) -> nn.Dense:
-    """A linear layer with the backbone's initial values."""
+    """Returns a linear layer with the backbone's initialisers."""
     init = nn.initializers.normal(0.02)
     return nn.Dense(features, use_bias=use_bias, kernel_init=init, name=name)
 
@@ -48,9 +48,9 @@ def dense(features: int, *, use_bias: bool = True, name: str | None = None) -> n
 def conv(
     in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, name: str | None = None
 ) -> nn.Conv:
-    """A square convolution, padded by half its kernel on every side.
+    """Returns a convolution with a square kernel, padded by half of it on every side.
 
-    The padding is explicit because 'SAME' pads other sides than PyTorch does at stride 2.
+    The padding is explicit because at stride 2 'SAME' pads other sides than PyTorch does.
     """
     return nn.Conv(
         out_channels,
@@ -72,19 +72,19 @@ class PatchEmbed(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
-        """Reduces the side of the features by the stride."""
+        """Downsamples the features by the stride."""
         x = conv(x.shape[-1], self.out_channels, self.kernel_size, self.stride, name="conv")(x)
         return LayerNorm(name="norm")(x)
 
 
 class DepthwiseConv(nn.Module):
-    """One 7x7 filter a channel, padded to keep the size."""
+    """Depthwise convolution, 7 x 7 by default, padded to keep the size."""
 
     kernel_size: int = 7
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
-        """Filters each channel alone."""
+        """Filters each channel separately."""
         size, channels = self.kernel_size, x.shape[-1]
         kernel = self.param("kernel", uniform_fan_in, (size, size, 1, channels))
         bias = self.param("bias", uniform_bias(size**2), (channels,))
@@ -167,19 +167,19 @@ def _pad_sides(x: Float[Array, "B H W C"], pad: int) -> Float[Array, "B h w C"]:
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation that keeps PyTorch's running variance: unbiased, unlike Flax's.
+    """Batch normalisation whose running variance is unbiased, as PyTorch's and unlike Flax's.
 
-    The running statistics are the collection `batch_stats`, entries `mean` and `var`; a batch's are
-    taken over all axes but the last, and over the whole global batch when it is sharded. All is
-    computed in float32 at least; the result has the type of the features.
+    The running statistics are `mean` and `var` in the collection `batch_stats`; those of a batch
+    are taken over all axes but the last, and over the whole global batch if it is sharded. Computes
+    in float32 or wider; the output has the dtype of the input.
     """
 
-    momentum: float = 0.9  # the share that is kept; PyTorch counts the other way, 0.1
+    momentum: float = 0.9  # weight of the old statistics, 1 - PyTorch's momentum of 0.1
     epsilon: float = 1e-5
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"], *, train: bool) -> Float[Array, "B H W C"]:
-        """Normalises with the batch's statistics and updates the running ones if `train`."""
+        """Normalises; with `train` by the batch's statistics, which update the running ones."""
         shape = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)

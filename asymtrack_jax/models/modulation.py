@@ -1,8 +1,8 @@
-"""Efficient template modulation (paper, section 3.2): the template's kernels filter the search.
+"""Efficient template modulation (paper, section 3.2): template kernels filter search features.
 
-The template stream leaves a few dynamic one-dimensional convolution kernels; the search stream
-gathers its own features into as many prototypes, filters these with them, and spreads the result
-back over its grid.
+The template stream computes a few dynamic one-dimensional convolution kernels. The search stream
+pools its features into as many prototypes, filters these with the kernels, and distributes the
+result over its grid.
 """
 
 import flax.linen as nn
@@ -18,11 +18,11 @@ KERNEL_WIDTH = 3
 
 @struct.dataclass
 class DynamicKernels:
-    """What one modulation keeps of a template: convolution kernels along the channel axis.
+    """Dynamic convolution kernels of one modulation, computed from a template.
 
     Attributes:
-        depthwise: one kernel per prototype.
-        pointwise: mixes prototypes; the second axis is the output's.
+        depthwise: one kernel along the channel axis per prototype.
+        pointwise: weights that mix prototypes, [batch, output, input].
     """
 
     depthwise: Float[Array, "B N 3"]
@@ -30,7 +30,13 @@ class DynamicKernels:
 
 
 class TemplateModulation(nn.Module):
-    """Makes dynamic kernels of template features, and modulates search features with them."""
+    """Computes dynamic kernels from template features and modulates search features with them.
+
+    Attributes:
+        dim: channels of the features.
+        num_kernels: number of prototypes, and of kernels.
+        fused: whether this is the inference form.
+    """
 
     dim: int
     num_kernels: int
@@ -46,11 +52,10 @@ class TemplateModulation(nn.Module):
         self.norm = LayerNorm()
 
     def kernels(self, z: Float[Array, "B H W C"]) -> DynamicKernels:
-        """Kernels of a template.
+        """Computes the dynamic kernels of a template.
 
-        In the training form no gradient flows through the gathered features, so
-        `template_assignment` keeps its initial value, as in the published checkpoints. The fused
-        form is never trained and has the true gradient.
+        As published, in the training form no gradient flows through the pooled features, so
+        `template_assignment` keeps its initial values. The fused form has the true gradient.
         """
         gathered = _gather(self.template_assignment(z), z)
         if not self.fused:
@@ -61,7 +66,7 @@ class TemplateModulation(nn.Module):
     def __call__(
         self, x: Float[Array, "B H W C"], kernels: DynamicKernels
     ) -> Float[Array, "B H W C"]:
-        """Search features modulated by a template's kernels."""
+        """Modulates search features with the kernels of a template."""
         assignment = self.search_assignment(x)
         prototypes = _gather(assignment, x)
         prototypes = nn.relu(_convolve_channels(prototypes, kernels.depthwise))
@@ -82,7 +87,7 @@ def _gather(
 def _convolve_channels(
     x: Float[Array, "B N C"], kernels: Float[Array, "B N 3"]
 ) -> Float[Array, "B N C"]:
-    """Filters each row along its channels with a kernel of its own, zeros beyond the ends."""
+    """Filters each row along its channels with its own kernel, with zero padding."""
     C, pad = x.shape[-1], KERNEL_WIDTH // 2
     padded = jnp.pad(x, ((0, 0), (0, 0), (pad, pad)))
     taps = [kernels[..., i, None] * padded[..., i : i + C] for i in range(KERNEL_WIDTH)]

@@ -10,18 +10,21 @@ NUM_BRANCHES = 3
 
 
 class ObjectPerceptionEnhancement(nn.Module):
-    """Adds a central-difference convolution of the features, scaled by channel.
+    """Adds a central-difference convolution of the features, scaled per channel.
 
-    The training form has three 3x3 kernels and `theta`, which decides how much of each kernel's sum
-    is taken off its centre. All of it is linear, so one 3x3 kernel does the same: the training form
-    makes that kernel on the fly, the fused form stores it.
+    The training form has three 3 x 3 kernels and `theta`: `sigmoid(theta)` times a kernel's sum is
+    subtracted from its centre. This is linear, so it equals a convolution with one 3 x 3 kernel,
+    which the training form computes in each call and the fused form stores.
+
+    Attributes:
+        fused: whether this is the inference form.
     """
 
     fused: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
-        """Enhanced features."""
+        """Computes the enhanced features."""
         C = x.shape[-1]
         if self.fused:
             kernel = self.param("kernel", uniform_fan_in, (3, 3, C, C))
@@ -43,6 +46,6 @@ class ObjectPerceptionEnhancement(nn.Module):
 def merge_branches(
     branches: Float[Array, "3 3 3 C C"], theta: Float[Array, "1"]
 ) -> Float[Array, "3 3 C C"]:
-    """The kernel equal to all branches together, less `sigmoid(theta)` of its sum at the centre."""
+    """Merges the branches to one kernel, less `sigmoid(theta)` times its sum at the centre."""
     kernel = branches.sum(0)
     return kernel.at[1, 1].add(-jax.nn.sigmoid(theta) * kernel.sum((0, 1)))

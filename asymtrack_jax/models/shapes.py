@@ -1,7 +1,7 @@
-"""Shapes of the network's variables by their paths, without tracing the network.
+"""Shapes of the network's variables by path, without tracing the network.
 
-`asymtrack.abstract_variables` finds the same by tracing, which takes a second or two: too long for
-each start of a program that reads a checkpoint. A test holds the two together.
+`asymtrack.abstract_variables` returns the same by tracing, which takes a second or two: too long
+for every process that reads a checkpoint. A test compares them.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ Shapes = Iterator[tuple[str, Shape]]
 
 
 def variable_shapes(config: ModelConfig) -> dict[str, Shape]:
-    """Of the training form: `params/neck/kernel` and so on, with their shapes."""
+    """Returns the shapes of the training form's variables by path, such as `params/neck/kernel`."""
     c, D = config, config.feature_dim
     found = dict(_under("params/backbone/patch_embed", _patch_embed(7, 3, c.widths[0])))
     for i, (dim, out_dim) in enumerate(zip(c.widths, (*c.widths[1:], D), strict=True)):
