@@ -1,7 +1,7 @@
 """Bounding boxes: one implementation for numpy and jax arrays.
 
-Shapes are [..., 4]; formats are the field's: `xywh` (left, top, width, height), `xyxy` (left, top,
-right, bottom) and `cxcywh` (centre, size). Coordinates are continuous: a box covers
+Shapes are [..., 4]; formats are `xywh` (left, top, width, height), `xyxy` (left, top, right,
+bottom) and `cxcywh` (centre, width, height). Coordinates are continuous: a box covers
 [x, x + w) x [y, y + h), and its right and bottom edges are exclusive.
 """
 
@@ -19,27 +19,27 @@ def _namespace(array: Any) -> ModuleType:
 
 
 def xywh_to_xyxy(boxes: Boxes) -> Boxes:
-    """Corners of boxes given as top-left corner and size."""
+    """Converts boxes from xywh to xyxy."""
     corner, size = boxes[..., :2], boxes[..., 2:]
     return _namespace(boxes).concat([corner, corner + size], axis=-1)
 
 
 def xyxy_to_cxcywh(boxes: Boxes) -> Boxes:
-    """Centre and size of boxes given as corners."""
+    """Converts boxes from xyxy to cxcywh."""
     low, high = boxes[..., :2], boxes[..., 2:]
     return _namespace(boxes).concat([(low + high) / 2, high - low], axis=-1)
 
 
 def cxcywh_to_xywh(boxes: Boxes) -> Boxes:
-    """Top-left corner and size of boxes given as centre and size."""
+    """Converts boxes from cxcywh to xywh."""
     centre, size = boxes[..., :2], boxes[..., 2:]
     return _namespace(boxes).concat([centre - size / 2, size], axis=-1)
 
 
 def iou(a: Boxes, b: Boxes) -> Float[Any, "*b"]:
-    """Intersection over union of xywh boxes, element by element.
+    """Returns the intersection over union (IoU) of xywh boxes, elementwise.
 
-    Two boxes without any area give NaN, since their overlap is not defined.
+    It is NaN, as undefined, where both boxes have no area.
     """
     xp = _namespace(a)
     corners_a, corners_b = xywh_to_xyxy(a), xywh_to_xyxy(b)
@@ -52,10 +52,11 @@ def iou(a: Boxes, b: Boxes) -> Float[Any, "*b"]:
 
 
 def clip_to_frame(boxes: Boxes, height: int, width: int, margin: float = 10.0) -> Boxes:
-    """Moves xywh boxes, in pixels, into a frame so that at least `margin` pixels stay inside.
+    """Clips xywh boxes, in pixels, to a frame, of which they keep at least `margin` pixels.
 
-    The published tracker clips every prediction so: corners are held within the frame less the
-    margin, and no side is shorter than the margin.
+    As the published tracker does with every prediction: the top-left corner is at least `margin`
+    from the right and bottom edges, the bottom-right corner at least `margin` from the left and top
+    edges, and width and height are at least `margin`.
     """
     xp = _namespace(boxes)
     corners = xywh_to_xyxy(boxes)
@@ -65,14 +66,14 @@ def clip_to_frame(boxes: Boxes, height: int, width: int, margin: float = 10.0) -
     return xp.concat([low, xp.maximum(high - low, margin)], axis=-1)
 
 
-TINY_AREA = 1e-9  # a side of 0.01 pixels in a crop whose side is 1
+TINY_AREA = 1e-9  # in normalised coordinates of a crop: some 0.01 x 0.01 pixels
 
 
 def giou(a: Boxes, b: Boxes) -> Float[Any, "*b"]:
-    """Generalised IoU (Rezatofighi et al., CVPR 2019) of xywh boxes, element by element.
+    """Returns the generalised IoU (Rezatofighi et al., CVPR 2019) of xywh boxes, elementwise.
 
-    Between -1 and 1 where no size is negative. An area that divides counts as at least `TINY_AREA`,
-    which gives boxes without area finite numbers and finite gradients.
+    In [-1, 1] where no size is negative. Denominators are at least `TINY_AREA`, so that values and
+    gradients are finite for boxes without area.
     """
     xp = _namespace(a)
     low_a, low_b = a[..., :2], b[..., :2]

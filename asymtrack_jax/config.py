@@ -1,4 +1,4 @@
-"""Configuration: frozen dataclasses, and the published variants by name."""
+"""Configurations as frozen dataclasses, and the published variants by name."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from asymtrack_jax.errors import InputError
 
-Precision = Literal["default", "highest", "bfloat16"]  # of commands: `compilation.set_precision`
+Precision = Literal["default", "highest", "bfloat16"]  # see `compilation.set_precision`
 PRECISIONS = get_args(Precision)
 
 
@@ -19,13 +19,13 @@ class ModelConfig:
     Attributes:
         search_size: side of the square search crop, pixels; a multiple of 32.
         template_size: side of the square template crop, pixels; a multiple of 32.
-        search_factor: side of the search crop over `sqrt(w * h)` of the target.
-        template_factor: the same for the template crop.
+        search_factor: side of the search crop over the target's `sqrt(w * h)`.
+        template_factor: side of the template crop over the target's `sqrt(w * h)`.
         widths: channels of the three backbone stages.
         depths: basic blocks of the three backbone stages.
         num_kernels: dynamic kernels of the template modulation in stages 2 and 3.
         num_heads: heads of the attention block in stage 3.
-        head_dim: width of one attention head.
+        head_dim: channels of one attention head.
         feature_dim: channels of the backbone's output, the neck and the head's first layer.
     """
 
@@ -48,12 +48,12 @@ class ModelConfig:
 
     @property
     def stride(self) -> int:
-        """Search pixels per cell of the head's score maps."""
+        """Pixels of the search crop per cell of the score maps."""
         return 32
 
     @property
     def grid_size(self) -> int:
-        """Cells along one side of the head's score maps."""
+        """Cells per side of the score maps."""
         return self.search_size // self.stride
 
 
@@ -62,7 +62,7 @@ VARIANTS: dict[str, ModelConfig] = {
     "tiny": ModelConfig(),  # 60.8
     "small": ModelConfig(depths=(2, 2, 3)),  # 62.8
     "base": ModelConfig(depths=(2, 2, 3), search_size=384, template_size=192),  # 64.7
-    "testing": ModelConfig(  # for quick tests, never published
+    "testing": ModelConfig(  # for fast tests, not published
         search_size=128,
         template_size=64,
         widths=(8, 16, 32),
@@ -75,19 +75,23 @@ VARIANTS: dict[str, ModelConfig] = {
 
 
 def model_config(variant: str) -> ModelConfig:
-    """The configuration of a variant by name; `InputError` if there is none."""
+    """Returns the configuration of a variant by name; raises `InputError` if there is none."""
     if variant not in VARIANTS:
         raise InputError(f"unknown variant {variant!r}; there are: {', '.join(VARIANTS)}")
     return VARIANTS[variant]
 
 
-# The largest number in a published variant is 384, the side of base's search crop. A file may not
-# ask for a network of any size: making one costs time and memory before its weights are looked at.
+# Bounds the time and memory that a file can cost before its weights are checked. The largest number
+# in a published variant is 384, base's search size.
 _MAX_SETTING = 1024
 
 
 def model_config_from_dict(values: Mapping[str, Any]) -> ModelConfig:
-    """Reads back `dataclasses.asdict(ModelConfig)` after JSON; `InputError` names what is off."""
+    """Restores a configuration from `dataclasses.asdict` of it, as JSON.
+
+    Raises:
+        InputError: a field is unknown, missing, of another type or out of range (named).
+    """
     if not isinstance(values, Mapping):
         raise InputError(f"model settings should be a table of names and values, got {values!r}")
     fields = {field.name: field for field in dataclasses.fields(ModelConfig)}
@@ -126,34 +130,32 @@ def _require(config: Any, names: tuple[str, ...], ok: Callable[[Any], bool], wha
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Optimisation (paper, section 4.1); the defaults are those of AsymTrack-T and -B.
+    """Optimisation settings (paper, section 4.1); the defaults are those of AsymTrack-T and -B.
 
     Attributes:
-        batch_size: pairs per step, over all devices of all hosts. The published training has 64 on
-            each of two GPUs.
+        batch_size: pairs per step over all devices of all hosts; published: 64 per GPU on two GPUs.
         epochs: number of epochs.
-        pairs_per_epoch: pairs per epoch; the data itself has no epochs.
+        pairs_per_epoch: pairs per epoch, which are drawn at random from the data.
         giou_weight: loss weight of the generalised IoU.
         l1_weight: loss weight of the mean absolute difference of corners.
-        corner_weight: loss weight of the cross-entropy of the corner maps, which helps training
-            from scratch; the published loss has none.
+        corner_weight: loss weight of the cross-entropy of the score maps, which helps training
+            from scratch; not in the published loss.
         learning_rate: learning rate of neck and head (AdamW).
         backbone_multiplier: learning rate of the backbone relative to that of neck and head; 1 for
             AsymTrack-S.
-        coupling_multiplier: the same for template modulation and attention, which couple the
-            streams; None means `backbone_multiplier`.
-        frozen_stages: number of the backbone's first stages that are frozen, with the patch
-            embedding.
+        coupling_multiplier: learning rate of template modulation and attention relative to that of
+            neck and head; None means `backbone_multiplier`.
+        frozen_stages: 1 to freeze the patch embedding and stage 1, 0 to train all.
         weight_decay: decoupled weight decay of AdamW, on every parameter.
         clip_norm: maximum global gradient norm.
         warmup_steps: steps of linear warm-up.
         schedule: learning rate schedule after warm-up: `step` multiplies by `decay_factor` after
             `decay_epoch` epochs, `cosine` decays to 0 at the last step.
-        decay_epoch: see `schedule`.
-        decay_factor: see `schedule`.
-        layer_scale: initial layer scale, also of what template modulation adds; None means as
-            published (1e-4, 0 in object perception enhancement, and 1), which suits a pretrained
-            backbone.
+        decay_epoch: epochs before the decay of schedule `step`.
+        decay_factor: factor of the decay of schedule `step`.
+        layer_scale: initial scale of the residual branches of basic blocks, object perception
+            enhancement and template modulation; None means as published (1e-4, 0 and 1), which
+            suits a pretrained backbone.
         grad_accum_steps: number of parts of a batch over which gradients are accumulated, to save
             memory. Each part has its own batch norm statistics.
         bfloat16: compute the network in bfloat16; parameters, loss and update stay float32.
@@ -195,36 +197,36 @@ class TrainConfig:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in an epoch."""
+        """Complete batches per epoch."""
         return self.pairs_per_epoch // self.batch_size
 
     @property
     def num_steps(self) -> int:
-        """Steps of the run."""
+        """Number of steps of the run."""
         return self.epochs * self.steps_per_epoch
 
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """How far training pairs vary; the defaults are the published recipe.
+    """Augmentation of training pairs; the defaults are the published recipe.
 
     Attributes:
-        centre_jitter: the search crop's centre moves within this many `sqrt(w * h)`, half of it to
-            each side, uniformly.
-        scale_jitter: standard deviation of the logarithm of the search box's width, and height.
-        joint_grey: probability that both frames turn grey.
+        centre_jitter: range of the search crop's uniform offset along each axis, in `sqrt(w * h)`
+            of the target: half of it to either side.
+        scale_jitter: standard deviation of the log scale of the search box's width and height.
+        joint_grey: probability that both frames are converted to greyscale.
         joint_flip: probability that both frames are mirrored.
-        brightness: each crop's pixels are multiplied by 1 +- up to this, uniformly.
-        crop_flip: probability that a crop is mirrored, one regardless of the other.
+        brightness: maximum relative change of brightness, uniform, drawn per crop.
+        crop_flip: probability that a crop is mirrored, drawn per crop.
         template_scale_jitter: `scale_jitter` of the template's box.
         template_centre_jitter: `centre_jitter` of the template's box.
-        turn: standard deviation of the angle that the search frame is turned by, degrees.
+        rotation: standard deviation of the search frame's rotation, degrees.
         shear: standard deviation of the search frame's shear.
-        cover: probability that something covers a part of the target in the search crop.
-        look_alike: probability that the search crop shows a second target, changed.
-        colour: each crop's contrast and saturation are multiplied by 1 +- up to this, uniformly.
-        smear: probability that a crop has motion blur.
-        compress: probability that a crop has the marks of JPEG.
+        occlusion: probability that a part of the target is occluded in the search crop.
+        distractor: probability that an altered copy of the target is pasted into the search crop.
+        colour_jitter: maximum relative change of contrast and saturation, uniform, drawn per crop.
+        motion_blur: probability of motion blur, drawn per crop.
+        jpeg: probability of JPEG compression artefacts, drawn per crop.
     """
 
     centre_jitter: float = 3.5
@@ -235,29 +237,29 @@ class Augmentation:
     crop_flip: float = 0.5
     template_scale_jitter: float = 0.0
     template_centre_jitter: float = 0.0
-    turn: float = 0.0
+    rotation: float = 0.0
     shear: float = 0.0
-    cover: float = 0.0
-    look_alike: float = 0.0
-    colour: float = 0.0
-    smear: float = 0.0
-    compress: float = 0.0
+    occlusion: float = 0.0
+    distractor: float = 0.0
+    colour_jitter: float = 0.0
+    motion_blur: float = 0.0
+    jpeg: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Synthetic:
-    """Rendered sequences (`data.synthetic`).
+    """Rendered training sequences (`data.synthetic`).
 
     Attributes:
-        num_sequences: how many there are to train on.
-        num_frames: of each.
-        height: of the frames, pixels.
-        width: of the frames, pixels.
-        cutouts: folder of RGBA images, objects that are pasted; None for rendered ones.
-        backgrounds: folder of photographs to paste on, searched in depth; None for rendered ones.
-        least_difficulty: of a clip, from 0, where there are easy ones too, to 1.
-        same_kind: share of what moves beside a cut-out that comes from the same folder as it, that
-            is, looks like it.
+        num_sequences: number of sequences.
+        num_frames: number of frames per sequence.
+        height: height of the frames, pixels.
+        width: width of the frames, pixels.
+        cutouts: folder of RGBA images of objects, searched recursively; None to render objects.
+        backgrounds: folder of photographs, searched recursively; None to render backgrounds.
+        min_difficulty: minimum difficulty of a sequence, from 0 (easy ones too) to 1 (hard only).
+        same_class: fraction of the other objects that are cut-outs from the target's folder, and so
+            of its class.
     """
 
     num_sequences: int = 1000
@@ -266,22 +268,21 @@ class Synthetic:
     width: int = 320
     cutouts: Path | None = None
     backgrounds: Path | None = None
-    least_difficulty: float = 0.0
-    same_kind: float = 0.0
+    min_difficulty: float = 0.0
+    same_class: float = 0.0
 
     def __post_init__(self):
-        _require(
-            self, ("least_difficulty", "same_kind"), lambda value: 0 <= value <= 1, "in [0, 1]"
-        )
+        fractions = ("min_difficulty", "same_class")
+        _require(self, fractions, lambda value: 0 <= value <= 1, "in [0, 1]")
         _require(self, ("num_sequences", "num_frames"), lambda value: value > 0, "positive")
         _require(self, ("height", "width"), lambda value: value >= 32, "at least 32 pixels")
 
 
 @dataclasses.dataclass(frozen=True)
 class Roots:
-    """Where data sets lie, in their original layout or as `data.prepare` prepared them.
+    """Root folders of the datasets, in their original layout or prepared by `asymtrack prepare`.
 
-    Prepared folders below `prepared` are sources of their own, `prepared/<folder>`.
+    Prepared folders below `prepared` are sources `prepared/<folder>`.
     """
 
     lasot: Path = Path("data/lasot")
@@ -298,19 +299,19 @@ class DataConfig:
     """Training and validation data.
 
     Attributes:
-        sources: data sets to draw pairs from, by name (`data.datasets`).
-        shares: relative weight of each source in sampling.
-        validation: data sets of the validation pairs.
-        tracking: data set whose first sequences are tracked as a whole.
-        roots: where the data sets lie.
-        cache: folder for the indexes of annotations.
-        max_gap: most frames from a pair's template to its search frame.
-        augmentation: how far training pairs vary.
-        synthetic: what `synthetic` in `sources` renders.
-        num_workers: worker processes that make batches; None for as many as there are cores, 0 for
-            as many threads of this process.
-        cache_bytes: size of the decoded frames kept in memory, over all workers.
-        max_unreadable: images that may fail to be read before the run is stopped.
+        sources: names of the datasets to draw pairs from (`data.datasets`).
+        shares: relative sampling weight of each source.
+        validation: names of the datasets of validation pairs.
+        tracking: name of the dataset whose first sequences are tracked in validation.
+        roots: root folders of the datasets.
+        cache: folder of the cached annotation indexes.
+        max_gap: maximum number of frames from a pair's template to its search frame.
+        augmentation: augmentation of training pairs.
+        synthetic: settings of the source `synthetic`.
+        num_workers: number of worker processes that make batches; None for one per core, 0 for one
+            thread per core in this process.
+        cache_bytes: maximum size of the decoded frames kept in memory, over all workers.
+        max_unreadable: maximum number of unreadable images before the run stops.
     """
 
     sources: tuple[str, ...] = ("lasot", "got10k_vot_train", "coco", "trackingnet")
@@ -343,17 +344,17 @@ class RunConfig:
     """Initialisation, checkpoints, logging and validation.
 
     Attributes:
-        init_from: checkpoint to start from, a tracker's or a backbone's that `asymtrack convert`
-            made; None to start from nothing.
-        checkpoint_steps: steps between two checkpoints to resume from.
-        checkpoint_minutes: minutes between two of them, if that comes first.
-        keep: number of the latest checkpoints that are kept.
-        log_steps: steps between two lines of metrics.
-        picture_steps: steps between two pictures of pairs with predicted and true boxes.
-        validation_epochs: epochs between two validations.
+        init_from: checkpoint directory of initial weights, of a tracker or a backbone that
+            `asymtrack convert` wrote; None to train from scratch.
+        checkpoint_steps: steps between checkpoints to resume from.
+        checkpoint_minutes: maximum minutes between checkpoints to resume from.
+        keep: number of latest checkpoints that are kept.
+        log_steps: steps between logged metrics.
+        picture_steps: steps between pictures of pairs with predicted and true boxes.
+        validation_epochs: epochs between validations.
         validation_pairs: number of pairs per validation.
         tracking_sequences: number of sequences tracked per validation; 0 for none.
-        tracking_frames: maximum number of frames of each.
+        tracking_frames: maximum number of frames per tracked sequence.
     """
 
     init_from: Path | None = None
@@ -377,11 +378,11 @@ class RunConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A training run. The configuration and the data determine its result.
+    """Configuration of a training run. Together with the data it determines the result.
 
     Attributes:
         model: sizes of the network.
-        train: optimisation.
+        train: optimisation settings.
         data: training and validation data.
         run: initialisation, checkpoints, logging and validation.
         seed: random seed.
@@ -400,7 +401,7 @@ class Config:
 
 
 def flat(config: Any) -> dict[str, Any]:
-    """The fields of nested dataclasses by their dotted names, such as `train.learning_rate`."""
+    """Returns the fields of nested dataclasses by dotted name, such as `train.learning_rate`."""
     values = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)

@@ -1,16 +1,16 @@
-"""The one error that bad input raises, and how a command line reports it."""
+"""The error that bad input raises, and its report on the command line."""
 
 import os
 import sys
 from collections.abc import Callable, Sequence
 
-_MAX_LENGTH = 4000  # characters of a message: about a screen
+_MAX_LENGTH = 4000  # characters of a message: about one screen
 
 
 class InputError(ValueError):
-    """Bad input from the user: the message names it, what was expected and what to do.
+    """Bad input from the user; the message names the input, what was expected and what to do.
 
-    Whatever a file contributes to the message, it is printable and of bounded length (`printable`).
+    The message is made `printable`, since it may quote the content of a file.
     """
 
     def __init__(self, message: str):
@@ -18,7 +18,7 @@ class InputError(ValueError):
 
 
 def printable(text: str) -> str:
-    """Makes a text safe to print: shortened in the middle, and all but lines escaped."""
+    """Shortens a text in its middle and escapes unprintable characters other than line breaks."""
     if len(text) > _MAX_LENGTH:
         left_out = len(text) - _MAX_LENGTH
         half = _MAX_LENGTH // 2
@@ -29,7 +29,7 @@ def printable(text: str) -> str:
 
 
 def first_ten(items: Sequence[object]) -> str:
-    """The end of a message that lists items, one per line: ten of them, and how many more."""
+    """Formats the first ten items, one indented line each, and the number of further ones."""
     more = [f"and {len(items) - 10} more"] if len(items) > 10 else []
     return "".join(f"\n  {item}" for item in [*items[:10], *more])
 
@@ -37,10 +37,9 @@ def first_ten(items: Sequence[object]) -> str:
 def run_main(main: Callable[[], int | None]) -> None:
     """Runs a command's `main` and exits with its status.
 
-    An `InputError` or a refusal of the operating system (no such file, no permission, disk full)
-    becomes one line on standard error and exit status 1; any other exception is a defect and
-    keeps its traceback. With `ASYMTRACK_TRACEBACK=1` in the environment all do, in case that a
-    defect is behind a refusal.
+    An `InputError` or `OSError` (no such file, no permission, disk full) becomes one message on
+    standard error and exit status 1; any other exception is a defect and keeps its traceback. With
+    `ASYMTRACK_TRACEBACK=1` in the environment all of them do.
     """
     try:
         sys.exit(main())

@@ -1,4 +1,4 @@
-"""Writing files and directories whole or not at all."""
+"""Atomic writing of files and directories: readers see all of the content or none."""
 
 import contextlib
 import fcntl
@@ -18,21 +18,21 @@ _log = logging.getLogger(__name__)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file beside its name and moves it into place, so that no reader sees a part of it.
+    """Writes a file under a temporary name and renames it, so that no reader sees a part of it.
 
-    It is on the disk when this returns, and a power cut leaves the old file or the new one. What
-    killed processes have left of earlier attempts is removed.
+    The content is on the disk when this returns; a power cut leaves the old file or the new one.
+    Partial files of earlier, killed processes are removed.
 
     Raises:
-        OSError: no such folder, no permission, or the disk is full; nothing is left behind.
+        OSError: no such folder, no permission, or the disk is full; no partial file remains.
     """
     _remove_leftovers(path)
-    # Process ids would not do: two containers that share a folder may have the same.
+    # Not named by process id: containers that share a folder may use the same ids.
     partial = _partial(path)
     try:
         with partial.open("xb") as file:
-            with contextlib.suppress(OSError):  # not every network's file system has locks
-                fcntl.flock(file, fcntl.LOCK_EX)  # falls with the process
+            with contextlib.suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(file, fcntl.LOCK_EX)  # released when the process ends
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -44,20 +44,22 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Gives a new directory beside `path`, which is renamed to `path` when the block ends.
+    """Yields a new directory beside `path`, which is renamed to `path` when the block ends.
 
-    It is on the disk then. If the block raises, nothing is left. What a killed process left is
-    named in a warning.
+    Its content is on the disk then. If the block raises, the directory is removed. Directories left
+    by killed processes are named in a warning.
 
     Raises:
-        InputError: there is something at `path`, other than an empty directory.
+        InputError: `path` exists and is not an empty directory.
         OSError: no permission, or the disk is full.
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise InputError(f"{path} is there already: remove it, or name another")
+        raise InputError(f"{path} exists already: remove it, or choose another")
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in _leftovers(path):
-        _log.warning("%s is of another process, or a stopped one left it: then remove it", left)
+        _log.warning(
+            "%s belongs to another process; remove it if that process is no longer running", left
+        )
     partial = _partial(path)
     partial.mkdir()
     try:
@@ -68,7 +70,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             partial.rename(path)
         except OSError as error:
             if path.exists():
-                raise InputError(f"another process has written {path} meanwhile") from error
+                raise InputError(f"another process has written {path} in the meantime") from error
             raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -84,9 +86,9 @@ def _leftovers(path: Path) -> Iterator[Path]:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Removes partial files of `path` that no living process has locked."""
+    """Removes partial files of `path` that no running process has locked."""
     for left in _leftovers(path):
-        # An error means that somebody is writing it, has moved it, or that there are no locks.
+        # An error means that another process is writing or has moved it, or no locks here.
         with contextlib.suppress(OSError), left.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(file.fileno()).st_size:  # an empty one may be about to be locked
@@ -94,7 +96,7 @@ def _remove_leftovers(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Puts a file, or a directory's names, on the disk, where the file system can."""
+    """Flushes a file, or a directory's entries, to the disk, if the file system supports it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:

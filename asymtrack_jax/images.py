@@ -1,4 +1,4 @@
-"""Pixels as the network takes them."""
+"""Normalisation of pixels for the network."""
 
 from typing import Any
 
@@ -14,16 +14,15 @@ _INVERSE_STD = np.array([1 / (255 * std) for std in IMAGENET_STD], np.float32)
 def normalise(pixels: Any) -> Any:
     """Normalises RGB pixels with ImageNet's mean and standard deviation: `(pixel - mean) / std`.
 
-    The result has the same bits in numpy and in every compiled program. Hence a product: XLA turns
-    a division by a constant into a product with its reciprocal, numpy does not. And hence the
-    difference first: a compiler may fuse a product and a sum behind it into one operation that
-    rounds once.
+    The result is bit-identical in numpy and in every compiled program. Therefore it multiplies by
+    the reciprocal, as XLA does with a division by a constant, and subtracts first: a compiler may
+    fuse a product and a following sum into one operation that rounds once.
 
     Args:
         pixels: [..., 3], 0 to 255, a numpy or jax array of any real dtype.
 
     Returns:
-        [..., 3], float32, the same kind of array.
+        [..., 3], float32, an array of the same library.
     """
     xp = pixels.__array_namespace__()
     return (pixels.astype(xp.float32) - xp.asarray(_MEAN)) * xp.asarray(_INVERSE_STD)

@@ -104,7 +104,7 @@ def test_a_directory_replaces_nothing_but_an_empty_one(tmp_path):
     with atomic_directory(tmp_path / "empty") as folder:
         (folder / "file").touch()
     for path in (tmp_path / "empty", tmp_path / "empty" / "file"):
-        with pytest.raises(InputError, match="is there already: remove it, or name another"):
+        with pytest.raises(InputError, match="exists already: remove it, or choose another"):
             atomic_directory(path).__enter__()
     assert (tmp_path / "empty" / "file").is_file()
 
@@ -116,7 +116,7 @@ def test_the_first_of_two_processes_writes_a_directory(tmp_path):
                 fill("fast")
             (folder / name).touch()
 
-    with pytest.raises(InputError, match=r"another process has written .*made meanwhile"):
+    with pytest.raises(InputError, match=r"another process has written .*made in the meantime"):
         fill("slow")
     assert [path.name for path in tmp_path.rglob("*")] == ["made", "fast"]
 
@@ -135,5 +135,5 @@ def test_a_failure_leaves_no_directory_and_a_killed_process_s_is_named(tmp_path,
     left.mkdir()
     with pytest.raises(KeyboardInterrupt):
         fail()
-    assert f"{left} is of another process, or a stopped one left it" in caplog.text
+    assert f"{left} belongs to another process; remove it if" in caplog.text
     assert left.is_dir()

@@ -21,20 +21,20 @@ from asymtrack_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class RenderOptions:
-    """What to render.
+    """Options of `asymtrack render`.
 
     Attributes:
         output: folder to write into.
-        num_sequences: number of clips.
-        num_frames: frames per clip.
-        height: of the frames, pixels.
-        width: of the frames, pixels.
+        num_sequences: number of sequences.
+        num_frames: frames per sequence.
+        height: height of the frames, pixels.
+        width: width of the frames, pixels.
         seed: random seed.
-        cutouts: folder of RGBA images to paste; by default rendered objects.
-        backgrounds: folder of photographs to paste on; by default rendered ones.
-        least_difficulty: 0 to 1; the clips are at least this hard.
-        same_kind: 0 to 1, share of the distractors of a cut-out that come from its own folder.
-        jpeg_quality: 0 to 100.
+        cutouts: folder of RGBA images of objects; by default objects are rendered.
+        backgrounds: folder of photographs; by default backgrounds are rendered.
+        min_difficulty: minimum difficulty of a sequence, from 0 (easy ones too) to 1 (hard only).
+        same_class: fraction of the other objects that are cut-outs from the target's folder.
+        jpeg_quality: quality of the images, 0 to 100.
     """
 
     output: Path
@@ -45,8 +45,8 @@ class RenderOptions:
     seed: int = 0
     cutouts: Path | None = None
     backgrounds: Path | None = None
-    least_difficulty: float = 0.0
-    same_kind: float = 0.0
+    min_difficulty: float = 0.0
+    same_class: float = 0.0
     jpeg_quality: int = 95
 
 
@@ -55,14 +55,14 @@ def main(arguments: Sequence[str]) -> None:
     options = parse(RenderOptions, arguments, "render", __doc__)
     if not 0 <= options.jpeg_quality <= 100:
         raise InputError(f"--jpeg-quality must be 0 to 100, got {options.jpeg_quality}")
-    for name in ("least_difficulty", "same_kind"):
+    for name in ("min_difficulty", "same_class"):
         if not 0 <= getattr(options, name) <= 1:
             raise InputError(f"--{name.replace('_', '-')} must be 0 to 1")
     sequences = read_sequences(
         *(options.num_sequences, options.num_frames, (options.height, options.width)),
         options.seed,
         find_assets(options.cutouts, options.backgrounds),
-        *(options.least_difficulty, options.same_kind),
+        *(options.min_difficulty, options.same_class),
     )
     options.output.mkdir(parents=True, exist_ok=True)
     for sequence in tqdm(sequences, desc="sequences"):

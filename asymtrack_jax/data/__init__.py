@@ -1,1 +1,1 @@
-"""Videos with annotated targets, from disk or rendered; nothing here needs jax."""
+"""Annotated videos, on disk or rendered, and training pairs made from them; without jax."""

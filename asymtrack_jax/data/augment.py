@@ -1,8 +1,8 @@
-"""From two annotated frames to a training pair: jitter, crops and augmentation as published.
+"""Makes a training pair of two annotated frames: jitter, crops and augmentation as published.
 
-The published order matters for exactness: grey and the joint flip are done to whole frames, before
-the crops (which lose a column at the right edge only); brightness and the second flip to each crop.
-What `data.distort` adds is off unless a configuration asks for it.
+In the published order: greyscale and the joint flip apply to whole frames, before cropping (where
+crops lose the last column at the right edge only); brightness and the second flip to each crop.
+The augmentations of `data.distort` are off by default.
 """
 
 from typing import Any, NamedTuple
@@ -18,21 +18,20 @@ from asymtrack_jax.data.sequences import Frame
 
 Box = Float[np.ndarray, "4"]
 
-# Crop pixels of frame that a crop must show each way. The published check looks at every sixteenth
-# pixel, and so passes a view of 8 every other time.
-_LEAST_VIEW = 8
+# Minimum extent, in crop pixels, of the frame within a crop. The published check samples every
+# sixteenth pixel, and so accepts an extent of 8 every other time.
+_MIN_VIEW = 8
 
-
-TRAINING = Augmentation()
+TRAINING = Augmentation()  # the published augmentation
 
 
 class Pair(NamedTuple):
-    """What the network trains on.
+    """A training pair.
 
     Attributes:
         template: RGB crop.
         search: RGB crop.
-        box: the target in the search crop, xywh in sides of the crop; parts may lie outside.
+        box: the target, xywh in normalised coordinates of the search crop; it may reach outside.
     """
 
     template: UInt8[np.ndarray, "Z Z 3"]
@@ -41,12 +40,12 @@ class Pair(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Training pairs, stacked; numpy arrays, or jax arrays once they are on the device.
+    """Stacked training pairs, numpy or jax arrays.
 
     Attributes:
         template: RGB crops.
         search: RGB crops.
-        boxes: the target in each search crop, xywh in sides of the crop; parts may lie outside.
+        boxes: the targets, xywh in normalised coordinates of the search crops.
     """
 
     template: UInt8[Any, "B Z Z 3"]
@@ -61,18 +60,18 @@ def make_pair(
     config: ModelConfig,
     augmentation: Augmentation = TRAINING,
 ) -> Pair | None:
-    """Crops and augments a pair of frames of one target.
+    """Crops and augments two frames of one target.
 
     Args:
-        rng: the only source of chance.
-        template: a frame, RGB, and the target in it, xywh in pixels; w and h are positive.
-        search: the same, of a later moment or the same one.
+        rng: random generator.
+        template: frame, uint8 RGB, and its target, xywh in pixels; w and h are positive.
+        search: a later frame, or the same one, and its target.
         config: sizes and factors of the crops.
-        augmentation: how far the pair varies.
+        augmentation: augmentation of the pair.
 
     Returns:
-        The pair; None if a crop shows hardly anything but the black outside the frame, which
-        happens to targets that lie outside themselves. Draw another one then.
+        The pair, or None if a crop lies almost wholly outside its frame, which happens if the
+        target does.
     """
     frames, boxes = zip(template, search, strict=True)
     grey, flip = rng.random(2) < (augmentation.joint_grey, augmentation.joint_flip)
@@ -83,9 +82,11 @@ def make_pair(
             flip_in_frame(box, frame.shape[1]) for frame, box in zip(frames, boxes, strict=True)
         ]
         frames = [frame[:, ::-1] for frame in frames]
-    if augmentation.turn or augmentation.shear:
-        moved = distort.turn(rng, frames[1], boxes[1], augmentation.turn, augmentation.shear)
-        frames, boxes = zip((frames[0], boxes[0]), moved, strict=True)
+    if augmentation.rotation or augmentation.shear:
+        rotated = distort.rotate(
+            *(rng, frames[1], boxes[1], augmentation.rotation, augmentation.shear)
+        )
+        frames, boxes = zip((frames[0], boxes[0]), rotated, strict=True)
     template_box = boxes[0]
     if augmentation.template_centre_jitter or augmentation.template_scale_jitter:
         template_box = jittered_box(
@@ -106,10 +107,10 @@ def make_pair(
     box = box_in_crop(boxes[1], around[1], crops[1][1], config.search_size)
 
     images = [crop for crop, _ in crops]
-    if _drawn(rng, augmentation.look_alike):
-        images[1] = distort.add_look_alike(rng, images[1], box)
-    if _drawn(rng, augmentation.cover):
-        images[1] = distort.cover(rng, images[1], box)
+    if _drawn(rng, augmentation.distractor):
+        images[1] = distort.add_distractor(rng, images[1], box)
+    if _drawn(rng, augmentation.occlusion):
+        images[1] = distort.occlude(rng, images[1], box)
     images = [_distorted(rng, image, augmentation) for image in images]
 
     gains = rng.uniform(1 - augmentation.brightness, 1 + augmentation.brightness, 2)
@@ -124,13 +125,13 @@ def make_pair(
 def jittered_box(
     rng: np.random.Generator, box: Box, centre_jitter: float, scale_jitter: float
 ) -> Box:
-    """The box that a search crop is cut around.
+    """Draws the box that a search crop is cut around.
 
     Args:
-        rng: chance.
+        rng: random generator.
         box: the target, xywh.
         centre_jitter: range of the centre's uniform offset, in `sqrt(w * h)` of the result.
-        scale_jitter: standard deviation of the normal logarithm of each side's change.
+        scale_jitter: standard deviation of the normally distributed log scale of width and height.
 
     Returns:
         xywh, float64.
@@ -141,19 +142,19 @@ def jittered_box(
 
 
 def box_in_crop(box: Box, around: Box, scale: float, size: int) -> Box:
-    """A box in the coordinates of a crop.
+    """Converts a box from a frame's pixels to normalised coordinates of a crop.
 
-    As published, the centre of the crop is at (size - 1) / 2 pixels, half a pixel before its
-    middle, and the crop is taken to be exactly around the box that it was cut around.
+    As published, the crop's centre is taken to be at (size - 1) / 2 pixels instead of size / 2, and
+    exactly at the centre of the box that the crop was cut around, without rounding.
 
     Args:
-        box: xywh in the frame's pixels.
-        around: the box that the crop was cut around, likewise.
+        box: xywh in pixels of the frame.
+        around: the box that the crop was cut around, xywh in pixels of the frame.
         scale: crop pixels per frame pixel.
         size: side of the crop, pixels.
 
     Returns:
-        xywh in sides of the crop.
+        xywh in normalised coordinates of the crop.
     """
     moved = box[:2] + 0.5 * box[2:] - (around[:2] + 0.5 * around[2:])
     side = box[2:] * scale
@@ -162,7 +163,7 @@ def box_in_crop(box: Box, around: Box, scale: float, size: int) -> Box:
 
 
 def flip_in_frame(box: Box, width: int) -> Box:
-    """An xywh box, in pixels, in the mirrored frame; as published, one pixel to the left of it."""
+    """Mirrors an xywh box, in pixels, with its frame; as published, one pixel too far left."""
     x, y, w, h = box
     return np.array([width - 1 - x - w, y, w, h], box.dtype)
 
@@ -171,26 +172,25 @@ def _shows_frame(shape: tuple[int, ...], around: Box, factor: float, size: int) 
     side = np.sqrt(around[2:].prod()) * factor
     low = around[:2] + 0.5 * around[2:] - 0.5 * side
     view = np.minimum(low + side, shape[::-1]) - np.maximum(low, 0)
-    return bool((view * size / side >= _LEAST_VIEW).all())
+    return bool((view * size / side >= _MIN_VIEW).all())
 
 
 def _drawn(rng: np.random.Generator, probability: float) -> bool:
-    """Whether something of this probability happens.
+    """Draws a Bernoulli variable; without using the generator if the probability is 0.
 
-    What cannot happen draws nothing, so that the published recipe makes the same pairs whatever
-    else there is to choose.
+    So further augmentations that are off do not change the pairs of the published recipe.
     """
     return probability > 0 and rng.random() < probability
 
 
 def _distorted(rng: np.random.Generator, image: Frame, augmentation: Augmentation) -> Frame:
-    """Changes of colour, motion blur and the marks of JPEG, in the order of a camera's."""
-    if _drawn(rng, augmentation.smear):
-        image = distort.smear(rng, image)
-    if augmentation.colour:
-        image = distort.recolour(rng, image, augmentation.colour)
-    if _drawn(rng, augmentation.compress):
-        image = distort.compress(rng, image)
+    """Applies motion blur, colour jitter and JPEG compression, in a camera's order."""
+    if _drawn(rng, augmentation.motion_blur):
+        image = distort.motion_blur(rng, image)
+    if augmentation.colour_jitter:
+        image = distort.jitter_colours(rng, image, augmentation.colour_jitter)
+    if _drawn(rng, augmentation.jpeg):
+        image = distort.compress_jpeg(rng, image)
     return image
 
 
@@ -203,5 +203,5 @@ def _flip(image: Frame) -> Frame:
 
 
 def _brighten(crop: Frame, gain: float) -> Frame:
-    # Published as floats; rounded to bytes here, so that batches travel to the device as bytes.
+    # The published code keeps floats; uint8 takes a quarter of the bytes to move to the device.
     return cv2.convertScaleAbs(crop, alpha=gain)  # pyright: ignore[reportReturnType]

@@ -1,4 +1,4 @@
-"""Square crops around a target, bit for bit the published ones: for tracking and for training."""
+"""Square crops around a target for tracking and training, bit-identical to the published ones."""
 
 import math
 
@@ -14,27 +14,27 @@ MAX_SIDE = 2**16  # pixels of the frame
 def crop_square(
     frame: UInt8[np.ndarray, "H W 3"], bbox: Float[np.ndarray, "4"], factor: float, size: int
 ) -> tuple[UInt8[np.ndarray, "size size 3"], float]:
-    """Cuts a square around a target, black outside the frame, and resizes it.
+    """Crops a square around a target, black outside the frame, and resizes it.
 
-    The published geometry, quirks included: the side is `ceil(sqrt(w * h) * factor)`, the corner is
-    rounded half to even, and a square that reaches the right or the bottom edge loses the frame's
-    last column or row.
+    The geometry is the published one: the side is `ceil(sqrt(w * h) * factor)`, the top-left corner
+    is rounded half to even, and in a square that reaches beyond the right or bottom edge the last
+    column or row of the frame is black too.
 
     Args:
-        frame: RGB.
-        bbox: the target, xywh in the frame's pixels.
+        frame: uint8 RGB.
+        bbox: the target, xywh in pixels of the frame.
         factor: side of the square over `sqrt(w * h)`.
-        size: side of the result, pixels.
+        size: side of the crop, pixels.
 
     Returns:
-        The crop and its scale, crop pixels per frame pixel.
+        The crop, and its scale in crop pixels per frame pixel.
 
     Raises:
-        InputError: the box is not finite, has no width or height, or is too large for the memory.
+        InputError: the box is not finite, has no positive width and height, or is too large.
     """
     H, W, _ = frame.shape
     x, y, w, h = (float(value) for value in bbox)
-    fits = min(w, h) > 0 and w * h * factor**2 <= MAX_SIDE**2  # neither of NaN
+    fits = min(w, h) > 0 and w * h * factor**2 <= MAX_SIDE**2  # False if NaN
     if not (fits and math.isfinite(x) and math.isfinite(y)):
         raise InputError(
             f"no crop around x, y, w, h = {x:g}, {y:g}, {w:g}, {h:g}: a box must be finite, with a "
@@ -49,7 +49,7 @@ def crop_square(
     if inside_left >= inside_right or inside_top >= inside_bottom:
         return np.zeros((size, size, 3), np.uint8), size / side
     inside = frame[inside_top:inside_bottom, inside_left:inside_right]
-    if inside.strides[1] < 0:  # a mirrored view, which OpenCV would have NumPy copy, slowly
+    if inside.strides[1] < 0:  # a mirrored view, which OpenCV copies slowly
         inside = cv2.flip(inside[:, ::-1], 1)
     square = cv2.copyMakeBorder(
         inside,

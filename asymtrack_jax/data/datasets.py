@@ -1,4 +1,4 @@
-"""Data sets by name: which reader, which part of the data set, and which field says where it is."""
+"""Datasets by name: their readers, splits, and fields of `config.Roots`."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -12,13 +12,14 @@ from asymtrack_jax.data.sequences import Source
 from asymtrack_jax.errors import InputError
 
 DATASETS: dict[str, Callable[[Path], list[Part]]] = {
-    # What the published recipe trains on:
+    # Training sets of the published recipe:
     "lasot": lasot.parts,
     "got10k_vot_train": functools.partial(got10k.parts, split="vot_train"),
     "coco": coco.parts,
     "trackingnet": trackingnet.parts,
-    # and validates on:
+    # Validation set of the published recipe:
     "got10k_vot_val": functools.partial(got10k.parts, split="vot_val"),
+    # Others:
     "got10k_train": functools.partial(got10k.parts, split="train"),
     "got10k_val": functools.partial(got10k.parts, split="val"),
     "folder": folder.parts,
@@ -30,33 +31,33 @@ _SOURCES = (*DATASETS, "prepared/<folder>", "synthetic")
 
 
 def read_index(name: str, root: Path, cache: Path | None = None) -> SequenceIndex:
-    """Opens the index of a data set in its original layout.
+    """Opens the index of a dataset in its original layout.
 
     Args:
-        name: in `DATASETS`.
-        root: the data set's folder.
-        cache: a folder to keep indexes in; see `open_index`.
+        name: one of `DATASETS`.
+        root: root folder of the dataset.
+        cache: folder of cached indexes; see `open_index`.
 
     Raises:
-        InputError: no data set has that name, or its files are missing or damaged.
+        InputError: no dataset has that name, or its files are missing or damaged.
         OSError: the cache cannot be written.
     """
     if name not in DATASETS:
-        raise InputError(f"unknown data set {name!r}; there are: {', '.join(DATASETS)}")
+        raise InputError(f"unknown dataset {name!r}; there are: {', '.join(DATASETS)}")
     return open_index(root, DATASETS[name](root), cache)
 
 
 def open_dataset(name: str, root: Path, cache: Path | None = None) -> Source:
-    """Opens a data set in its original layout, or as `data.prepare` prepared it.
+    """Opens a dataset in its original layout, or one that `data.prepare` prepared.
 
     Args:
-        name: in `DATASETS`, or `prepared` for a prepared folder of any of them.
-        root: its folder.
-        cache: a folder to keep indexes in; see `open_index`.
+        name: one of `DATASETS`, or `prepared` for a prepared folder of any of them.
+        root: root folder of the dataset.
+        cache: folder of cached indexes; see `open_index`.
 
     Raises:
-        InputError: no data set has that name, its files are missing or damaged, or the folder was
-            prepared from another data set.
+        InputError: no dataset has that name, its files are missing or damaged, or the folder was
+            prepared from another dataset.
         OSError: the cache cannot be written.
     """
     if name == "prepared":
@@ -67,16 +68,16 @@ def open_dataset(name: str, root: Path, cache: Path | None = None) -> Source:
 
 
 def open_source(name: str, data: DataConfig, seed: int = 0) -> Source:
-    """Opens a source as the configuration says.
+    """Opens a source of a configuration.
 
     Args:
-        name: in `DATASETS`; `prepared/<folder>` for a prepared folder below that root; or
+        name: one of `DATASETS`; `prepared/<folder>`, a folder below `data.roots.prepared`; or
             `synthetic`.
-        data: where data sets lie, and what `synthetic` renders.
-        seed: of what `synthetic` renders; another one for validation than for training.
+        data: root folders of the datasets, and settings of `synthetic`.
+        seed: random seed of `synthetic`; training and validation need different ones.
 
     Raises:
-        InputError: there is no such source, or it cannot be opened. The message ends in the
+        InputError: there is no such source, or it cannot be opened. The message names the
             configuration's field.
         OSError: the cache cannot be written.
     """
@@ -92,10 +93,10 @@ def open_source(name: str, data: DataConfig, seed: int = 0) -> Source:
 
 
 def check_roots(names: Sequence[str], data: DataConfig) -> None:
-    """Checks that sources are known and that their folders are there, which takes no time.
+    """Checks that sources and their folders exist, without opening them.
 
     Raises:
-        InputError: no such source; or folders are missing, all of them in one message.
+        InputError: there is no such source, or folders are missing (all named in one message).
     """
     roots = {name: _root(name, data) for name in names if name != "synthetic"}
     missing = [
@@ -106,7 +107,7 @@ def check_roots(names: Sequence[str], data: DataConfig) -> None:
     if missing:
         raise InputError(
             f"no such folders:{''.join(missing)}\n"
-            "No data at hand? Train on rendered video: `--config synthetic`"
+            "without data, train on rendered video: `--config synthetic`"
         )
 
 
@@ -114,7 +115,7 @@ def open_sources(names: Sequence[str], data: DataConfig, seed: int = 0) -> list[
     """Opens several sources; see `open_source`.
 
     Raises:
-        InputError: as `open_source`; and if folders are missing, all of them in one message.
+        InputError: see `open_source`; missing folders are all named in one message.
         OSError: the cache cannot be written.
     """
     check_roots(names, data)
@@ -122,12 +123,12 @@ def open_sources(names: Sequence[str], data: DataConfig, seed: int = 0) -> list[
 
 
 def _root(name: str, data: DataConfig) -> tuple[str, Path]:
-    """The field of `config.Roots` that says where a data set lies, and where that is."""
+    """Returns the field of `config.Roots` of a dataset, and the dataset's root folder."""
     kind, _, folder = name.partition("/")
     if kind == "prepared":
         return kind, data.roots.prepared.expanduser() / folder
     if name not in DATASETS:
-        raise InputError(f"unknown data set {name!r}; there are: {', '.join(_SOURCES)}")
+        raise InputError(f"unknown dataset {name!r}; there are: {', '.join(_SOURCES)}")
     fields = {"got10k": "got10k", "stills": "tracks"}
     field = fields.get(name.partition("_")[0], name)
     return field, getattr(data.roots, field).expanduser()

@@ -1,7 +1,6 @@
-"""Changes to training crops beyond the published ones: all off by default (`config.Augmentation`).
+"""Augmentations beyond the published ones, all off by default (`config.Augmentation`).
 
-Each is a function of a generator, which is its only source of chance, and of a crop or frame, which
-it leaves as it was. Crops are RGB.
+Each function draws from the generator `rng` alone and returns a new image; images are uint8 RGB.
 """
 
 import math
@@ -13,21 +12,21 @@ from jaxtyping import Float, UInt8
 Image = UInt8[np.ndarray, "H W 3"]
 Box = Float[np.ndarray, "4"]
 
-_LEAST_SIDE = 6  # pixels of a target that is copied or covered
-_TRIES = 8  # at a place for a look-alike
-_MOST_HIDDEN = 0.15  # of the target, by a look-alike
-_LONGEST_SMEAR = 0.05  # of the crop's side
-_QUALITIES = (15, 70)  # of JPEGs
+_MIN_SIDE = 6  # pixels, of a target that is copied or occluded
+_ATTEMPTS = 8  # random positions of a distractor
+_MAX_OCCLUSION = 0.15  # fraction of the target's area that a distractor may occlude
+_MAX_BLUR = 0.05  # length of motion blur over the image's height
+_QUALITIES = (15, 70)  # range of JPEG qualities
 
 
-def recolour(rng: np.random.Generator, image: Image, strength: float) -> Image:
-    """Changes contrast, saturation and the balance of colours.
+def jitter_colours(rng: np.random.Generator, image: Image, strength: float) -> Image:
+    """Changes contrast, saturation and colour balance.
 
     Args:
-        rng: chance.
-        image: RGB.
-        strength: contrast and saturation are multiplied by 1 +- up to this, and each channel by
-            1 +- up to a third of it, uniformly.
+        rng: random generator.
+        image: uint8 RGB.
+        strength: maximum relative change of contrast and of saturation, uniform; each channel's
+            gain changes by up to a third of it.
     """
     contrast, saturation = rng.uniform(1 - strength, 1 + strength, 2)
     balance = rng.uniform(1 - strength / 3, 1 + strength / 3, 3)
@@ -38,9 +37,9 @@ def recolour(rng: np.random.Generator, image: Image, strength: float) -> Image:
     return mixed  # pyright: ignore[reportReturnType]
 
 
-def smear(rng: np.random.Generator, image: Image) -> Image:
-    """Blurs as if the camera moved in a straight line, by up to a twentieth of the side."""
-    length = rng.uniform(0, _LONGEST_SMEAR) * len(image)
+def motion_blur(rng: np.random.Generator, image: Image) -> Image:
+    """Applies linear motion blur in a random direction, up to a twentieth of the height long."""
+    length = rng.uniform(0, _MAX_BLUR) * len(image)
     angle = rng.uniform(0, np.pi)
     reach = math.ceil(length / 2)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
@@ -50,29 +49,30 @@ def smear(rng: np.random.Generator, image: Image) -> Image:
     return cv2.filter2D(image, -1, kernel / kernel.sum())  # pyright: ignore[reportReturnType]
 
 
-def compress(rng: np.random.Generator, image: Image) -> Image:
-    """Leaves the marks of JPEG, of a quality from 15 to 70."""
+def compress_jpeg(rng: np.random.Generator, image: Image) -> Image:
+    """Adds JPEG compression artefacts, of a quality from 15 to 70."""
     options = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*_QUALITIES, endpoint=True))]
-    # The channels' order matters little to JPEG, and not at all to what it is used for here.
+    # RGB is passed as BGR, which hardly changes the artefacts.
     return cv2.imdecode(cv2.imencode(".jpg", image, options)[1], cv2.IMREAD_COLOR)  # pyright: ignore[reportReturnType]
 
 
-def turn(
+def rotate(
     rng: np.random.Generator, frame: Image, box: Box, degrees: float, shear: float
 ) -> tuple[Image, Box]:
-    """Turns and shears a frame about its target.
+    """Rotates and shears a frame about its target's centre.
 
     Args:
-        rng: chance.
-        frame: RGB.
+        rng: random generator.
+        frame: uint8 RGB.
         box: the target, xywh in pixels.
         degrees: standard deviation of the angle.
-        shear: standard deviation of the sideways move of a pixel for each pixel down.
+        shear: standard deviation of the horizontal shear, pixels per pixel down.
 
     Returns:
-        The frame, of the same size and black where nothing came to lie, and the extent of the
-        ellipse in the box, turned and sheared: for a thing that fills its box that is too little
-        by some percent, for one on a diagonal of it too much or too little.
+        The frame, of the same size and black outside the original one, and the bounding box, xywh
+        in pixels, of the transformed ellipse inscribed in `box`. That is an approximation: some
+        percent too small for an object that fills `box`, too large or too small for one along a
+        diagonal of it.
     """
     angle, slant = math.radians(degrees) * rng.standard_normal(), shear * rng.standard_normal()
     c, s = math.cos(angle), math.sin(angle)
@@ -86,16 +86,16 @@ def turn(
     return moved, np.concatenate([centre - half, 2 * half])  # pyright: ignore[reportReturnType]
 
 
-def cover(rng: np.random.Generator, crop: Image, box: Box) -> Image:
-    """Lays another part of a crop over part of the target, from one of its sides.
+def occlude(rng: np.random.Generator, crop: Image, box: Box) -> Image:
+    """Pastes another part of a crop over up to half of the target, from one of its sides.
 
     Args:
-        rng: chance.
-        crop: RGB.
-        box: the target, xywh in sides of the crop.
+        rng: random generator.
+        crop: uint8 RGB.
+        box: the target, xywh in normalised coordinates of the crop.
 
     Returns:
-        The crop, up to half of its target hidden; the same one if hardly any target is in it.
+        The changed crop, or `crop` itself if too little of the target is in it.
     """
     region = _region(crop, box)
     if region is None:
@@ -113,30 +113,30 @@ def cover(rng: np.random.Generator, crop: Image, box: Box) -> Image:
     return covered
 
 
-def add_look_alike(rng: np.random.Generator, crop: Image, box: Box) -> Image:
-    """Pastes a copy of the target beside it: mirrored, recoloured, and of another size.
+def add_distractor(rng: np.random.Generator, crop: Image, box: Box) -> Image:
+    """Pastes a mirrored, recoloured and rescaled copy of the target elsewhere in the crop.
 
     Args:
-        rng: chance.
-        crop: RGB.
-        box: the target, xywh in sides of the crop.
+        rng: random generator.
+        crop: uint8 RGB.
+        box: the target, xywh in normalised coordinates of the crop.
 
     Returns:
-        The crop, with a second, oval target that hides next to nothing of the first; the same one
-        if hardly any target is in it, or there is no room.
+        The crop with an oval copy that occludes at most 15 % of the target, or `crop` itself if too
+        little of the target is in it or no position was found.
     """
     region = _region(crop, box)
     if region is None:
         return crop
     low, high = region
-    copy = recolour(rng, crop[low[1] : high[1], low[0] : high[0]][:, ::-1].copy(), 0.5)
-    size = np.maximum(np.rint((high - low) * rng.uniform(0.7, 1.4)), _LEAST_SIDE).astype(int)
+    copy = jitter_colours(rng, crop[low[1] : high[1], low[0] : high[0]][:, ::-1].copy(), 0.5)
+    size = np.maximum(np.rint((high - low) * rng.uniform(0.7, 1.4)), _MIN_SIDE).astype(int)
     room = np.array(crop.shape[1::-1]) - size
     if (room <= 0).any():
         return crop
-    for place in rng.integers(0, room, (_TRIES, 2), endpoint=True):
+    for place in rng.integers(0, room, (_ATTEMPTS, 2), endpoint=True):
         overlap = np.minimum(place + size, high) - np.maximum(place, low)
-        if np.maximum(overlap, 0).prod() <= _MOST_HIDDEN * (high - low).prod():
+        if np.maximum(overlap, 0).prod() <= _MAX_OCCLUSION * (high - low).prod():
             break
     else:
         return crop
@@ -151,10 +151,10 @@ def add_look_alike(rng: np.random.Generator, crop: Image, box: Box) -> Image:
 
 
 def _region(crop: Image, box: Box) -> tuple[np.ndarray, np.ndarray] | None:
-    """Corners of the target's part in the crop, pixels; None if it is hardly there."""
+    """Returns the corners of the target within the crop, pixels; None if too little is in it."""
     side = len(crop)
     corners = np.rint(np.stack([box[:2], box[:2] + box[2:]]) * side).astype(int)
     low, high = np.clip(corners, 0, side)
-    if ((high - low) < np.maximum(_LEAST_SIDE, 0.6 * (corners[1] - corners[0]))).any():
+    if ((high - low) < np.maximum(_MIN_SIDE, 0.6 * (corners[1] - corners[0]))).any():
         return None
     return low, high

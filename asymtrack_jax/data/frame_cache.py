@@ -1,4 +1,4 @@
-"""Decoded frames in memory, for data sets that are small enough to come by again."""
+"""A cache of decoded frames, for datasets small enough that frames are drawn repeatedly."""
 
 import collections
 import threading
@@ -9,17 +9,17 @@ from asymtrack_jax.data.sequences import Frame, Source
 
 
 class FrameCache:
-    """Reads frames of sources and keeps the most recently used ones. Threads may share it.
+    """Reads frames of sources and keeps the most recently used ones; thread-safe.
 
-    Pickled, it travels empty. Frames are shared: do not write to them.
+    Pickling leaves out the cached frames. Returned frames are shared: do not modify them.
     """
 
     def __init__(self, sources: Sequence[Source], max_bytes: int):
-        """Starts empty.
+        """Makes an empty cache.
 
         Args:
-            sources: where frames are read.
-            max_bytes: size of the decoded frames that are kept; 0 for none.
+            sources: sources of the frames.
+            max_bytes: maximum size of the decoded frames that are kept; 0 for none.
         """
         self._sources, self._max_bytes = tuple(sources), max_bytes
         self._frames: collections.OrderedDict[tuple[int, int], Frame] = collections.OrderedDict()
@@ -27,7 +27,7 @@ class FrameCache:
         self._lock = threading.Lock()
 
     def read(self, source: int, row: int) -> Frame:
-        """The frame in a row of the numbered source; `InputError` if it cannot be read."""
+        """Reads a row of a numbered source; raises `InputError` if it cannot be read."""
         key = source, row
         with self._lock:
             if key in self._frames:

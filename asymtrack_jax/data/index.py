@@ -1,7 +1,7 @@
-"""A data set's annotations as a few flat arrays: what training looks pairs up in.
+"""The annotations of a dataset as a few flat arrays in memory-mapped files.
 
-45,000 sequences and 15 million boxes take some 350 MB in a few files, which open in under a second;
-the processes that map them share one copy.
+45,000 sequences and 15 million boxes take some 350 MB, which open in under a second; processes that
+map the files share one copy.
 """
 
 import contextlib
@@ -22,18 +22,18 @@ from asymtrack_jax.data.sequences import Frame, ImageFiles, Sequence, read_frame
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.files import atomic_directory
 
-_FORMAT = 1  # raise it when the columns, or what the readers put into them, change meaning
+_FORMAT = 1  # to be raised when the meaning of the columns changes
 _COLUMNS = ("folders", "offsets", "files", "boxes", "visible")
 
 
 class Annotation(NamedTuple):
-    """What a reader says about one sequence.
+    """The annotation of one sequence.
 
     Attributes:
-        folder: below the data set's root; its last part is the sequence's name.
-        files: images below that folder, in order, as bytes (`numpy.bytes_`).
+        folder: path below the dataset's root; its last part is the sequence's name.
+        files: paths of the images below that folder, in order, as bytes (`numpy.bytes_`).
         boxes: xywh in pixels of the stored images.
-        visible: False where the target cannot be seen or has no box.
+        visible: whether the target is visible; False where it has no box.
     """
 
     folder: str
@@ -46,7 +46,7 @@ class Part(NamedTuple):
     """Annotation files that are read together.
 
     Attributes:
-        files: all that the annotations follow from; a change in one makes an index stale.
+        files: the files; a change in one invalidates a cached index.
         read: reads them; raises `InputError`.
     """
 
@@ -56,16 +56,16 @@ class Part(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SequenceIndex:
-    """Annotated sequences of one data set, and their images: a `Source`.
+    """Annotated sequences of one dataset and the paths of their images, a `Source`.
 
     Attributes:
-        root: folder of the data set.
-        folders: each sequence's folder below the root, as bytes.
+        root: root folder of the dataset.
+        folders: path of each sequence below the root, as bytes.
         offsets: sequence i is the rows `offsets[i]` to `offsets[i + 1]` of the other columns.
-        files: each frame's image below its sequence's folder, as bytes.
+        files: path of each frame's image below its sequence's folder, as bytes.
         boxes: xywh in pixels of the stored images.
-        visible: False where the target cannot be seen or has no box.
-        directory: where the columns are mapped from; None if they are in memory.
+        visible: whether the target is visible; False where it has no box.
+        directory: folder of the mapped columns; None if they are in memory.
     """
 
     root: Path
@@ -81,28 +81,28 @@ class SequenceIndex:
 
     @property
     def name(self) -> str:
-        """The root."""
+        """Path of the root."""
         return os.fspath(self.root)
 
     def rows(self, sequence: int) -> slice:
-        """The rows of a sequence's frames."""
+        """Returns the rows of a sequence's frames."""
         return slice(int(self.offsets[sequence]), int(self.offsets[sequence + 1]))
 
     def frame_path(self, row: int) -> Path:
-        """The image of a row."""
+        """Returns the path of a row's image."""
         sequence = int(np.searchsorted(self.offsets, row, side="right")) - 1
         return self.root / os.fsdecode(self.folders[sequence]) / os.fsdecode(self.files[row])
 
     def read(self, row: int) -> Frame:
-        """The frame of a row; `InputError` if it cannot be read."""
+        """Reads the frame of a row; raises `InputError` if it cannot be read."""
         return read_frame(self.frame_path(row))
 
     def frame_name(self, row: int) -> str:
-        """The path of a row's image."""
+        """Names a row's frame for messages: the path of its image."""
         return os.fspath(self.frame_path(row))
 
     def __getitem__(self, sequence: int) -> Sequence:
-        """One sequence on its own, boxes NaN where there is none."""
+        """Returns one sequence; boxes are NaN where there is none."""
         rows = self.rows(range(len(self))[sequence])
         folder = self.root / os.fsdecode(self.folders[sequence])
         frames = tuple(folder / os.fsdecode(file) for file in self.files[rows])
@@ -110,7 +110,7 @@ class SequenceIndex:
         return Sequence(folder.name, ImageFiles(frames), boxes, np.array(self.visible[rows]))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A mapped index travels to a worker process as the name of its folder."""
+        """Pickles only the path of a mapped index; a worker process maps the files again."""
         if self.directory is not None:
             return map_index, (self.directory,)
         fields = tuple(getattr(self, field.name) for field in dataclasses.fields(self))
@@ -121,7 +121,7 @@ def build_index(root: Path, parts: Iterable[Part]) -> SequenceIndex:
     """Reads annotations into memory, with a progress bar.
 
     Raises:
-        InputError: an annotation cannot be used (named), or there is none.
+        InputError: an annotation is invalid (named), or there is none.
     """
     progress = tqdm.tqdm(list(parts), desc=f"reading {root.name}", unit="part", leave=False)
     columns = [annotation for part in progress for annotation in part.read()]
@@ -139,17 +139,17 @@ def build_index(root: Path, parts: Iterable[Part]) -> SequenceIndex:
 
 
 def open_index(root: Path, parts: Iterable[Part], cache: Path | None = None) -> SequenceIndex:
-    """Opens the index of a data set.
+    """Opens the index of a dataset, from a cache if it is there.
 
     Args:
-        root: folder of the data set.
-        parts: a reader's annotation files.
-        cache: a folder to keep indexes in. The one whose annotation files have the same names,
-            sizes and times is mapped from there, or else made. Without it, all is in memory, and
-            copied to every worker process.
+        root: root folder of the dataset.
+        parts: the annotation files.
+        cache: folder of cached indexes. An index is valid while the annotation files keep their
+            names, sizes and times of modification. None keeps the index in memory, and copies it to
+            every worker process.
 
     Raises:
-        InputError: an annotation file is missing, or cannot be used.
+        InputError: an annotation file is missing or invalid.
         OSError: the cache cannot be written.
     """
     parts = list(parts)
@@ -158,7 +158,7 @@ def open_index(root: Path, parts: Iterable[Part], cache: Path | None = None) -> 
     directory = cache / _fingerprint(root, parts)
     if not directory.is_dir():
         index = build_index(root, parts)
-        # Suppressed, as another process may have been faster.
+        # Suppressed, since another process may have written it in the meantime.
         with contextlib.suppress(InputError), atomic_directory(directory) as folder:
             save_index(index, folder)
     return map_index(directory)
@@ -177,7 +177,7 @@ def _fingerprint(root: Path, parts: Iterable[Part]) -> str:
 
 
 def save_index(index: SequenceIndex, directory: Path) -> None:
-    """Writes an index into a directory of its own."""
+    """Writes the columns of an index into a directory."""
     directory.mkdir(exist_ok=True)
     for column in _COLUMNS:
         np.save(directory / f"{column}.npy", getattr(index, column))
@@ -185,14 +185,14 @@ def save_index(index: SequenceIndex, directory: Path) -> None:
 
 
 def map_index(directory: Path) -> SequenceIndex:
-    """Maps an index that `save_index` wrote."""
+    """Maps an index that `save_index` wrote into memory."""
     columns = {column: np.load(directory / f"{column}.npy", mmap_mode="r") for column in _COLUMNS}
     root = Path(json.loads((directory / "root.json").read_text()))
     return SequenceIndex(root, **columns, directory=directory)
 
 
 def numbered(pattern: str, count: int, first: int = 0) -> np.ndarray:
-    """File names by a rule, as bytes: `pattern.format(first)` and so on."""
+    """Returns numbered file names as bytes: `pattern.format(first)` and so on."""
     return _numbered(pattern, 1 << count.bit_length(), first)[:count]
 
 

@@ -1,7 +1,7 @@
-"""From drawn pairs to batches of pixels, read ahead by grain.
+"""Batches of training pairs, prefetched by grain.
 
-Everything about record i follows from the seed and i, so batches are the same whatever the number
-of workers, hosts or restarts.
+Record i is determined by the seed and i, so batches do not depend on the number of workers, hosts
+or restarts.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from asymtrack_jax.data.frame_cache import FrameCache
 from asymtrack_jax.data.sampler import PairSampler, record_generator
 from asymtrack_jax.errors import InputError, first_ten
 
-_ATTEMPTS = 16  # draws for one record, before something must be wrong with the data
+_ATTEMPTS = 16  # draws per record before it counts as failed
 _NONE = -1
 
 _Record = tuple[Pair, Int64[np.ndarray, "A 2"]]
@@ -31,16 +31,16 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class MakeRecord:
-    """Makes record `number` of a seed's endless list: draws, reads, crops and augments a pair.
+    """Makes a record, that is, a training pair: draws, reads, crops and augments two frames.
 
-    An image that cannot be read is passed over by drawing anew.
+    If an image cannot be read, another pair is drawn.
 
     Attributes:
-        sampler: where pairs are drawn from.
+        sampler: sampler of the pairs.
         config: sizes and factors of the crops.
-        augmentation: how far the pairs vary.
-        seed: of the list.
-        cache_bytes: size of the decoded frames that are kept in memory.
+        augmentation: augmentation of the pairs.
+        seed: random seed.
+        cache_bytes: maximum size of the decoded frames kept in memory.
     """
 
     sampler: PairSampler
@@ -50,9 +50,11 @@ class MakeRecord:
     cache_bytes: int = 0
 
     def __call__(self, number: int) -> _Record:
-        """The record's pair, and the unreadable images met on the way: source, row; -1 pads.
+        """Makes record `number`.
 
-        If every draw fails, the pair is black, and its box NaN.
+        Returns:
+            The pair, and the unreadable images, [attempts, 2] of source and row, padded with -1.
+            If all draws fail, the pair's crops are black and its box is NaN.
         """
         rng = record_generator(self.seed, number)
         unreadable = np.full((_ATTEMPTS, 2), _NONE)
@@ -84,10 +86,10 @@ class MakeRecord:
 
 
 class Batches(Iterator[Batch]):
-    """An iterator over a seed's batches. It has no state to keep but the number of the next one.
+    """Iterator over batches, whose only state is the number of the next batch.
 
     Attributes:
-        unreadable: images that could not be read so far; each was logged once.
+        unreadable: names of the images that could not be read so far; each was logged once.
     """
 
     unreadable: dict[str, None]
@@ -106,23 +108,23 @@ class Batches(Iterator[Batch]):
         cache_bytes: int = 0,
         max_unreadable: int = 100,
     ):
-        """Starts reading ahead.
+        """Starts prefetching.
 
-        Batch b is the records `b * batch_size` to `(b + 1) * batch_size` of the seed.
+        Batch b consists of the records `b * batch_size` to `(b + 1) * batch_size` of the seed.
 
         Args:
-            sampler: where pairs are drawn from.
+            sampler: sampler of the pairs.
             config: sizes and factors of the crops.
-            batch_size: pairs a batch, over all hosts.
-            num_batches: where the list of batches ends.
-            seed: of all chance.
-            first_batch: where to begin: a run that goes on after step n begins with batch n.
-            augmentation: how far the pairs vary.
-            shard: this host's number and the number of hosts. Each gets its part of every batch.
-            num_workers: worker processes that make batches, each with one thread; None for as many
-                as there are cores, 0 for as many threads of this process.
-            cache_bytes: size of the decoded frames kept in memory, over all workers.
-            max_unreadable: images that may fail to be read before the run is stopped.
+            batch_size: pairs per batch, over all hosts.
+            num_batches: number of batches, those before `first_batch` included.
+            seed: random seed.
+            first_batch: number of the first batch; a run that resumes after step n needs batch n.
+            augmentation: augmentation of the pairs.
+            shard: this host's number and the number of hosts; each makes its part of every batch.
+            num_workers: number of worker processes of one thread each; None for one per core, 0 for
+                one thread per core in this process.
+            cache_bytes: maximum size of the decoded frames kept in memory, over all workers.
+            max_unreadable: maximum number of unreadable images before iteration fails.
 
         Raises:
             InputError: the batch cannot be divided among the hosts.
@@ -146,10 +148,10 @@ class Batches(Iterator[Batch]):
         self._iterator = _grain_batches(make_record, number, steps, share, workers)
 
     def __next__(self) -> Batch:
-        """The next batch.
+        """Returns the next batch.
 
         Raises:
-            InputError: too many images cannot be read (listed), or a record's draws all failed.
+            InputError: too many images cannot be read (listed), or all draws of a record failed.
         """
         pairs, unreadable = next(self._iterator)
         rows = unreadable.reshape(-1, 2)
@@ -157,32 +159,32 @@ class Batches(Iterator[Batch]):
             frame = self._sampler.sources[source].frame_name(row)
             if frame not in self.unreadable:
                 self.unreadable[frame] = None
-                _log.warning("cannot read %s: passed over", frame)
+                _log.warning("cannot read %s: skipped", frame)
         listed = first_ten(list(self.unreadable))
         if len(self.unreadable) > self._max_unreadable:
             raise InputError(f"{len(self.unreadable)} images cannot be read:{listed}")
         if np.isnan(pairs.box).any():
             raise InputError(
                 f"{_ATTEMPTS} draws in a row made no pair: their images cannot be read, or their "
-                f"targets lie outside the frames; check the data sets. Unreadable so far:{listed}"
+                f"targets lie outside the frames; check the datasets. Unreadable so far:{listed}"
             )
-        # Copies, for what comes from a worker lies in memory shared with it.
+        # Copied, because arrays from a worker lie in memory that it shares.
         return Batch(*(np.array(array) for array in pairs))
 
     def close(self) -> None:
-        """Ends the threads or worker processes."""
+        """Stops the threads or worker processes."""
         self._iterator.close()
 
 
 def num_cores() -> int:
-    """The processor cores that this process may use."""
+    """Returns the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _record_number(batch_size: int, first: int, share: int, step: int) -> int:
-    """The number in the seed's list of the `step`th record that this host makes."""
+    """Returns the number of the `step`th record that this host makes."""
     return step // share * batch_size + first + step % share
 
 
@@ -193,7 +195,7 @@ def _grain_batches(
     share: int,
     num_workers: int,
 ) -> Any:
-    import grain  # here, as it takes a second, and importing the package should not
+    import grain  # takes a second
     from absl import flags
 
     records = grain.MapDataset.range(steps.start, steps.stop).map(number).map(make_record)
@@ -201,7 +203,7 @@ def _grain_batches(
     options = grain.ReadOptions(num_threads, prefetch_buffer_size=num_threads)
     dataset = records.batch(share, drop_remainder=True).to_iter_dataset(options)
     if num_workers:
-        if not flags.FLAGS.is_parsed():  # grain's processes insist on absl's flags
+        if not flags.FLAGS.is_parsed():  # grain's processes require parsed absl flags
             flags.FLAGS.mark_as_parsed()
         processes = grain.MultiprocessingOptions(num_workers)
         dataset = dataset.mp_prefetch(processes, worker_init_fn=_one_thread_each)

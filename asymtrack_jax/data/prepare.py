@@ -1,4 +1,4 @@
-"""Prepares a dataset for training: its images in a few ArrayRecord files, whole or cropped."""
+"""Prepares a dataset for training: its images, whole or cropped, in a few ArrayRecord files."""
 
 import dataclasses
 import math
@@ -14,7 +14,7 @@ from jaxtyping import Float, Int64
 
 from asymtrack_jax.data.index import SequenceIndex
 from asymtrack_jax.data.records import write_annotations, write_images
-from asymtrack_jax.data.sampler import LEAST_FRAMES, num_visible
+from asymtrack_jax.data.sampler import MIN_FRAMES, num_visible
 from asymtrack_jax.data.sequences import Frame
 from asymtrack_jax.errors import InputError, first_ten
 from asymtrack_jax.files import atomic_directory
@@ -26,18 +26,18 @@ Box = Float[np.ndarray, "4"]
 
 @dataclasses.dataclass(frozen=True)
 class CropOptions:
-    """What `--crops` keeps of a data set.
+    """Options of `asymtrack prepare --crops`.
 
-    By default the crops hold all that AsymTrack-T and -S train on, but for 0.6 % of the search
-    crops' pixels, those furthest out; AsymTrack-B needs a `target_size` of 96.
+    With the defaults the crops cover the search crops of AsymTrack-T and -S but for 0.6 % of their
+    pixels, at the borders; AsymTrack-B needs a `target_size` of 96.
 
     Attributes:
-        frames_per_sequence: maximum number of frames of a sequence, spread over it evenly.
-        num_sequences: maximum number of sequences, likewise; None for all.
+        frames_per_sequence: maximum number of frames per sequence, evenly spaced.
+        num_sequences: maximum number of sequences, evenly spaced; None for all.
         reach: distance from the target's centre to each side of a crop, in `sqrt(w * h)` of the
-            target. What training would cut out beyond it is black.
-        target_size: maximum `sqrt(w * h)` of a target, pixels; larger ones are shrunk to it.
-        quality: JPEG quality, up to 100.
+            target; pixels beyond it are black in training.
+        target_size: maximum `sqrt(w * h)` of a target, pixels; crops of larger ones are downscaled.
+        quality: JPEG quality, 1 to 100.
     """
 
     frames_per_sequence: int = 48
@@ -47,10 +47,10 @@ class CropOptions:
     quality: int = 90
 
     def __post_init__(self):
-        if self.frames_per_sequence < LEAST_FRAMES:
+        if self.frames_per_sequence < MIN_FRAMES:
             raise InputError(
-                f"frames_per_sequence must be at least {LEAST_FRAMES}, as shorter sequences are "
-                f"not trained on; got {self.frames_per_sequence}"
+                f"frames_per_sequence must be at least {MIN_FRAMES}, since training skips "
+                f"shorter sequences; got {self.frames_per_sequence}"
             )
         positive = self.reach > 0 and self.target_size >= 1 and 0 < self.quality <= 100
         if not positive or (self.num_sequences is not None and self.num_sequences < 1):
@@ -61,14 +61,14 @@ class CropOptions:
 
 
 def prepare_frames(index: SequenceIndex, dataset: str, output: Path) -> None:
-    """Copies a data set's image files into records, byte for byte, with a progress bar.
+    """Copies a dataset's image files into records, byte for byte, with a progress bar.
 
-    Images are not decoded: a damaged one stays so, and is passed over in training.
+    Images are not decoded: damaged ones are copied too, and skipped in training.
 
     Args:
-        index: the data set.
-        dataset: its name, for the metadata.
-        output: a new folder, which appears when it is complete.
+        index: index of the dataset.
+        dataset: name of the dataset, for the metadata.
+        output: prepared folder to write, atomically.
 
     Raises:
         InputError: images are missing (the first ones are named), or `output` exists.
@@ -92,24 +92,24 @@ def prepare_frames(index: SequenceIndex, dataset: str, output: Path) -> None:
 def prepare_crops(
     index: SequenceIndex, dataset: str, output: Path, options: CropOptions, num_threads: int = 1
 ) -> SequenceIndex:
-    """Crops visible frames of a data set around their targets, with a progress bar.
+    """Crops visible frames of a dataset around their targets, with a progress bar.
 
-    The prepared sequences have the kept frames alone, so that gaps between frames count these.
-    Frames that cannot be read are left out and named on standard error; then sequences that are
-    too short for training.
+    The prepared sequences consist of the kept frames only, and gaps between frames count these.
+    Frames that cannot be read are named on standard error and left out, and so are sequences that
+    are then too short for training.
 
     Args:
-        index: the data set.
-        dataset: its name, for the metadata.
-        output: a new folder, which appears when it is complete.
-        options: what is kept.
-        num_threads: threads that decode and crop.
+        index: index of the dataset.
+        dataset: name of the dataset, for the metadata.
+        output: prepared folder to write, atomically.
+        options: selection and size of the crops.
+        num_threads: number of threads that decode and crop.
 
     Returns:
-        The crops' annotations.
+        Index of the crops.
 
     Raises:
-        InputError: nothing can be kept, too many frames cannot be read, or `output` exists.
+        InputError: no crop can be made, too many frames cannot be read, or `output` exists.
         OSError: `output` cannot be written.
     """
     kept: list[_SequenceCrops] = []
@@ -150,17 +150,17 @@ def prepare_crops(
 def crop_frame(
     frame: Frame, box: Box, reach: float, target_size: float
 ) -> tuple[Frame, Box] | None:
-    """Crops a frame around a target, and shrinks the crop if the target is large.
+    """Crops a frame around a target, and downscales the crop if the target is large.
 
     Args:
-        frame: RGB.
+        frame: uint8 RGB.
         box: the target, xywh in pixels of the frame; w and h are positive.
         reach: distance from the target's centre to each side of the crop, in `sqrt(w * h)`; the
-            crop ends where the frame does.
+            crop is clipped to the frame.
         target_size: maximum `sqrt(w * h)` of the target in the crop, pixels.
 
     Returns:
-        The crop, and the target in it, xywh in pixels; None if the target is far outside the frame.
+        The crop, and the target in it, xywh in pixels; None if the crop is outside the frame.
     """
     size = math.sqrt(box[2] * box[3])
     centre = box[:2] + 0.5 * box[2:]
@@ -178,13 +178,13 @@ def crop_frame(
 
 
 class _SequenceCrops(NamedTuple):
-    """What is kept of one sequence.
+    """The crops of one sequence.
 
     Attributes:
-        sequence: its number in the index.
-        rows: rows of the index.
-        images: JPEGs, one per row.
-        boxes: the target in each, xywh in pixels.
+        sequence: number of the sequence in the index.
+        rows: rows of the cropped frames in the index.
+        images: JPEG files, one per row.
+        boxes: targets, xywh in pixels of the crops.
         unreadable: messages about frames that cannot be read.
     """
 
@@ -198,14 +198,14 @@ class _SequenceCrops(NamedTuple):
 def _crop_sequences(
     index: SequenceIndex, options: CropOptions, num_threads: int
 ) -> Iterator[_SequenceCrops]:
-    import grain  # here, as it takes a second
+    import grain  # takes a second
 
     lengths, shown = np.diff(index.offsets), num_visible(index)
-    usable = np.flatnonzero((shown >= LEAST_FRAMES) | ((lengths == 1) & (shown == 1)))
+    usable = np.flatnonzero((shown >= MIN_FRAMES) | ((lengths == 1) & (shown == 1)))
     if not len(usable):
         raise InputError(
             f"nothing to crop in {index.name}: no still, and no sequence of which at least "
-            f"{LEAST_FRAMES} frames show the target"
+            f"{MIN_FRAMES} frames show the target"
         )
     chosen = usable[_spread(len(usable), options.num_sequences or len(usable))]
     cv2.setNumThreads(1)
@@ -232,20 +232,20 @@ def _crop(index: SequenceIndex, sequence: int, options: CropOptions) -> _Sequenc
             kept.rows.append(row)
             kept.images.append(jpeg.tobytes())
             kept.boxes.append(found[1])
-    if not still and len(kept.rows) < LEAST_FRAMES:
+    if not still and len(kept.rows) < MIN_FRAMES:
         return kept._replace(rows=[])
     return kept
 
 
-def _spread(count: int, most: int) -> Int64[np.ndarray, " chosen"]:
-    """At most so many of `count` numbers, spread as evenly as can be."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+def _spread(count: int, limit: int) -> Int64[np.ndarray, " chosen"]:
+    """Returns at most `limit` numbers of 0 to count - 1, evenly spaced."""
+    return np.linspace(0, count - 1, min(count, limit)).round().astype(np.int64)
 
 
 def _distinct_images(
     index: SequenceIndex,
 ) -> tuple[Int64[np.ndarray, " images"], Int64[np.ndarray, " N"]]:
-    """The first row of each image, in order; and which of the images each row shows."""
+    """Returns the first row of each distinct image, and the number of each row's image."""
     stills = np.flatnonzero(np.diff(index.offsets) == 1)
     rows = index.offsets[stills]
     names = np.rec.fromarrays([index.folders[stills], index.files[rows]])

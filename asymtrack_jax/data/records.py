@@ -1,12 +1,13 @@
-"""Prepared data sets: images in ArrayRecord files that TFDS opens, annotations as an index.
+"""Prepared datasets: images in ArrayRecord files that TFDS opens, annotations as an index.
 
 A prepared folder, which `asymtrack prepare` writes, holds
-- `frames/`, a TFDS data set of one split, `frames`, with one record per image;
+- `frames/`, a TFDS dataset of one split, `frames`, with one record per image;
 - `index/`, the annotations as `data.index` stores them;
-- `records.npy`, the record of each row of the index: the stills of one photograph share it;
-- `records.json`, the metadata: which data set it is, whether frames were cropped, the files' sizes.
+- `records.npy`, the number of the record of each row of the index, which stills of one photograph
+  share;
+- `records.json`, the metadata: the dataset's name, the options of cropping, the sizes of the files.
 
-Reading takes grain, but neither TFDS nor TensorFlow.
+Reading needs grain, but neither TFDS nor TensorFlow.
 """
 
 import dataclasses
@@ -35,12 +36,12 @@ _SHARD = 50_000  # images per file: readers keep every file open
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RecordSource:
-    """A prepared data set: a `Source`.
+    """A prepared dataset, a `Source`.
 
     Attributes:
         directory: the prepared folder.
-        index: its annotations; the images' paths are those that they were prepared from.
-        records: the record of each row.
+        index: the annotations; the paths are those of the original images.
+        records: number of the record of each row.
     """
 
     directory: Path
@@ -49,41 +50,41 @@ class RecordSource:
 
     @property
     def name(self) -> str:
-        """The folder."""
+        """Path of the prepared folder."""
         return os.fspath(self.directory)
 
     @property
     def offsets(self) -> Int64[np.ndarray, " ends"]:
-        """Sequence i is the rows `offsets[i]` to `offsets[i + 1]`."""
+        """Bounds of the sequences: sequence i is the rows `offsets[i]` to `offsets[i + 1]`."""
         return self.index.offsets
 
     @property
     def boxes(self) -> Float32[np.ndarray, "N 4"]:
-        """Each row's target, xywh in pixels of the image."""
+        """Target of each row, xywh in pixels of the image."""
         return self.index.boxes
 
     @property
     def visible(self) -> Bool[np.ndarray, " N"]:
-        """False where the target cannot be seen or has no box."""
+        """Whether the target of each row is visible; False where it has no box."""
         return self.index.visible
 
     def read(self, row: int) -> Frame:
-        """The frame of a row; `InputError` if its image is damaged."""
+        """Reads the frame of a row; raises `InputError` if its image is damaged."""
         return decode_frame(_image(self._examples[int(self.records[row])]), self.frame_name(row))
 
     def frame_name(self, row: int) -> str:
-        """The record of a row, and the image that it was made from."""
+        """Names a row's frame for messages: its record and the original image."""
         return f"{self.directory}, record {self.records[row]} ({self.index.frame_path(row)})"
 
     @functools.cached_property
     def _examples(self) -> Any:
-        import grain  # here, as it is not needed for data sets in their original layout
+        import grain  # not needed for datasets in their original layout
 
         files = sorted((self.directory / "frames").glob("*.array_record*"))
         return grain.sources.ArrayRecordDataSource([os.fspath(file) for file in files])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """It travels to a worker process as the name of its folder."""
+        """Pickles the path of the folder only; a worker process maps the files again."""
         return _map, (self.directory,)
 
 
@@ -92,25 +93,25 @@ def open_records(directory: Path, dataset: str | None = None) -> RecordSource:
 
     Args:
         directory: the folder.
-        dataset: the data set that it must have been prepared from; None for any.
+        dataset: name of the dataset that it must have been prepared from; None for any.
 
     Raises:
-        InputError: it is no prepared folder, was prepared from another data set or by another
-            version of this program, or a file of records is missing or incomplete.
+        InputError: the folder is not a prepared one, was prepared from another dataset or in
+            another format, or a file of records is missing or incomplete.
     """
     try:
         metadata = json.loads((directory / METADATA).read_text())
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{directory} is no prepared data set ({METADATA}: {error}): see "
+            f"{directory} is not a prepared dataset ({METADATA}: {error}): see "
             "`asymtrack prepare --help`"
         ) from error
     if metadata["format"] != _FORMAT:
-        raise InputError(f"{directory} was prepared by another version: prepare it again")
+        raise InputError(f"{directory} was prepared by another version; prepare it again")
     if dataset not in (None, metadata["dataset"]):
         raise InputError(
             f"{directory} holds records of {metadata['dataset']!r}, not of {dataset!r}: name the "
-            f"data set {metadata['dataset']!r}, or another folder"
+            f"dataset {metadata['dataset']!r}, or another folder"
         )
     for name, size in metadata["files"].items():
         file = directory / "frames" / name
@@ -125,9 +126,9 @@ def _map(directory: Path) -> RecordSource:
 
 
 def write_images(directory: Path, images: Iterable[bytes]) -> None:
-    """Writes the contents of image files, in order, as the TFDS data set `frames`."""
-    # Not a GeneratorBasedBuilder: beyond 1 GiB that one sorts what it was given in files of its
-    # own, for which it needs TensorFlow, and all of one data set in memory.
+    """Writes the contents of image files, in order, as the TFDS dataset `frames`."""
+    # Not by a GeneratorBasedBuilder: it shuffles more than 1 GiB through temporary files, which
+    # needs TensorFlow and holds a whole dataset in memory.
     tfds = importlib.import_module("tensorflow_datasets")
     directory.mkdir()
     identity = tfds.core.DatasetIdentity(
@@ -153,13 +154,13 @@ def write_annotations(
     records: Int64[np.ndarray, " N"],
     metadata: Mapping[str, Any],
 ) -> None:
-    """Completes a prepared folder that has its images.
+    """Writes the annotations and metadata of a prepared folder, after its images.
 
     Args:
         directory: the folder; `write_images` has written `directory/frames`.
         index: the annotations.
-        records: the record of each row.
-        metadata: `dataset`, and how it was prepared; JSON.
+        records: number of the record of each row.
+        metadata: the dataset's name, `dataset`, and the options of preparation; JSON values.
     """
     save_index(index, directory / "index")
     np.save(directory / "records.npy", records)
@@ -169,14 +170,14 @@ def write_annotations(
 
 
 def _image(example: bytes) -> bytes:
-    """The image in a record: TFDS writes a `tf.train.Example` of one feature, a list of bytes."""
+    """Extracts the image of a record, a `tf.train.Example` with one feature, a list of bytes."""
     for number in (1, 1, 2, 1, 1):  # features, its one entry, its value, bytes_list, value
         example = _fields(example)[number]
     return example
 
 
 def _fields(message: bytes) -> dict[int, bytes]:
-    """A protobuf message whose fields are all length-delimited and numbered below 16."""
+    """Parses a protobuf message whose fields are all length-delimited and numbered below 16."""
     fields, position = {}, 0
     while position < len(message):
         number, length, shift = message[position] >> 3, 0, 0

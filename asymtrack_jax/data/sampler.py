@@ -1,4 +1,4 @@
-"""Which two frames make a training pair: causal, close in time, the target visible in both."""
+"""Samples the two frames of a training pair: causal, close in time, with a visible target."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,12 +9,18 @@ from jaxtyping import Bool, Int64
 from asymtrack_jax.data.sequences import Source
 from asymtrack_jax.errors import InputError
 
-LEAST_FRAMES = 20  # the published sampler passes over shorter videos,
-_LEAST_VISIBLE = 5  # and those with fewer frames that show the target
+MIN_FRAMES = 20  # the published sampler skips shorter videos
+_MIN_VISIBLE = 5  # and videos with fewer frames in which the target is visible
 
 
 class FramePair(NamedTuple):
-    """Two frames of one sequence, as rows of a source; the same twice for a still."""
+    """Two frames of one sequence.
+
+    Attributes:
+        source: number of the source.
+        template: row of the template's frame in the source.
+        search: row of the search frame; equals `template` for a still.
+    """
 
     source: int
     template: int
@@ -22,31 +28,32 @@ class FramePair(NamedTuple):
 
 
 class PairSampler:
-    """Draws pairs: first a source by its share, then one of its sequences, then the frames.
+    """Samples pairs: first a source by its weight, then a sequence, then the frames.
 
-    The template's frame is any visible one that another follows within the gap, and the search
-    frame any of those. The published sampler draws so too, but widens the gap where none follows.
+    The template's frame is drawn from the visible frames that another visible one follows within
+    the gap, and the search frame from those that follow. The published sampler differs only where
+    none follows: it widens the gap.
 
     Attributes:
-        sources: the data sets.
-        max_gap: most frames from the template to the search frame.
+        sources: the datasets.
+        max_gap: maximum number of frames from the template to the search frame.
     """
 
     def __init__(self, sources: Sequence[Source], ratio: Sequence[float], max_gap: int = 200):
-        """Finds the sequences that pairs can be drawn from.
+        """Finds the usable sequences.
 
         Args:
-            sources: at least one.
-            ratio: each source's share of the pairs, in any unit.
-            max_gap: frames, at least 1.
+            sources: at least one dataset.
+            ratio: relative sampling weight of each source, positive.
+            max_gap: maximum number of frames from the template to the search frame, at least 1.
 
         Raises:
-            InputError: shares that are not positive or not one a source, no gap, or a source
-                without a usable sequence.
+            InputError: a weight is not positive, the number of weights is not that of sources, the
+                gap is 0, or a source has no usable sequence.
         """
         if not sources or len(ratio) != len(sources) or min(ratio) <= 0:
             raise InputError(
-                f"expected one positive share for each of {len(sources)} data sets, at least one; "
+                f"expected one positive share for each of {len(sources)} datasets, at least one; "
                 f"got {list(ratio)}"
             )
         if max_gap < 1:
@@ -57,7 +64,7 @@ class PairSampler:
         self._usable = [_usable_sequences(source, max_gap) for source in sources]
 
     def draw(self, rng: np.random.Generator) -> FramePair:
-        """Draws a pair; a generator in one state always gives the same one."""
+        """Draws a pair; it is determined by the state of the generator."""
         source = int(np.searchsorted(self._bounds, rng.random(), side="right"))
         sequence = int(rng.choice(self._usable[source]))
         first, end = self.sources[source].offsets[sequence : sequence + 2].tolist()
@@ -71,12 +78,12 @@ class PairSampler:
 
 
 def record_generator(seed: int, record: int) -> np.random.Generator:
-    """The source of all chance in one record, whichever process makes it, and in any order."""
+    """Returns the random generator of one record, independent of processes and order."""
     return np.random.default_rng((seed, record))
 
 
 def num_visible(source: Source) -> Int64[np.ndarray, " S"]:
-    """How many frames of each sequence show its target."""
+    """Counts the frames of each sequence in which the target is visible."""
     seen = np.concatenate([[0], np.cumsum(source.visible, dtype=np.int64)])
     return np.diff(seen[source.offsets])
 
@@ -85,14 +92,14 @@ def _usable_sequences(source: Source, max_gap: int) -> Int64[np.ndarray, " U"]:
     offsets, visible = source.offsets, source.visible
     lengths, shown = np.diff(offsets), num_visible(source)
     stills = (lengths == 1) & (shown == 1)
-    videos = (lengths >= LEAST_FRAMES) & (shown >= _LEAST_VISIBLE)
+    videos = (lengths >= MIN_FRAMES) & (shown >= _MIN_VISIBLE)
     for sequence in np.flatnonzero(videos):
         videos[sequence] = _has_pair(visible[offsets[sequence] : offsets[sequence + 1]], max_gap)
     usable = np.flatnonzero(stills | videos)
     if not len(usable):
         raise InputError(
-            f"no usable sequence in {source.name}: none is a still or has at least {LEAST_FRAMES} "
-            f"frames, {_LEAST_VISIBLE} of them with a visible target, two within {max_gap} frames"
+            f"no usable sequence in {source.name}: none is a still or has at least {MIN_FRAMES} "
+            f"frames, {_MIN_VISIBLE} of them with a visible target, two within {max_gap} frames"
         )
     return usable
 

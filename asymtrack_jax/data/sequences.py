@@ -1,4 +1,4 @@
-"""What a sequence is, and how one of its frames is read."""
+"""Sequences, sources of training pairs, and reading of frames."""
 
 import dataclasses
 import re
@@ -19,7 +19,7 @@ Frame = UInt8[np.ndarray, "_ _ 3"]  # height, width, RGB
 
 @runtime_checkable
 class Frames(Protocol):
-    """A video's frames, RGB, each made when it is asked for; `InputError` if it cannot be."""
+    """Frames of a video, uint8 RGB, read on access; raises `InputError` if one cannot be read."""
 
     def __len__(self) -> int: ...
 
@@ -28,10 +28,10 @@ class Frames(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class ImageFiles:
-    """Frames that are image files.
+    """Frames in image files.
 
     Attributes:
-        paths: in order.
+        paths: paths of the images, in order.
     """
 
     paths: tuple[Path, ...]
@@ -48,12 +48,12 @@ class Sequence:
     """A video with one annotated target.
 
     Attributes:
-        name: unique in its data set; its results are filed under it.
-        frames: image files, or what is rendered.
-        boxes: xywh in pixels of the stored images, the top-left pixel's corner at 0, 0; NaN where
-            the target is absent. The first is a real box: trackers start from it.
-        visible: False where the target cannot be seen, if the set says so.
-        size: height and width of the frames, if the set says so.
+        name: name of the sequence, unique in its dataset; result files are named after it.
+        frames: frames, uint8 RGB.
+        boxes: xywh in pixels of the stored images, with the top-left corner of the image at 0, 0;
+            NaN where the target is absent. The first box is valid: trackers start from it.
+        visible: whether the target is visible; None if the dataset has no such labels.
+        size: height and width of the frames; None if the dataset does not record them.
     """
 
     name: str
@@ -65,43 +65,42 @@ class Sequence:
 
 @runtime_checkable
 class Source(Protocol):
-    """Annotated sequences that pairs are drawn from; a still is a sequence of one frame.
+    """Annotated sequences to draw training pairs from; a still is a sequence of one frame.
 
-    It is copied to worker processes by pickle, so that what is mapped from files should travel as
-    their name.
+    Sources are pickled to worker processes, so memory-mapped arrays should be pickled as paths.
     """
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name of the source in messages."""
         ...
 
     @property
     def offsets(self) -> Int64[np.ndarray, " ends"]:
-        """Sequence i is the rows `offsets[i]` to `offsets[i + 1]`."""
+        """Bounds of the sequences: sequence i is the rows `offsets[i]` to `offsets[i + 1]`."""
         ...
 
     @property
     def boxes(self) -> Float32[np.ndarray, "N 4"]:
-        """Each row's target, xywh in pixels of the frame as it is read."""
+        """Target of each row, xywh in pixels of the frame that `read` returns."""
         ...
 
     @property
     def visible(self) -> Bool[np.ndarray, " N"]:
-        """False where the target cannot be seen or has no box."""
+        """Whether the target of each row is visible; False where it has no box."""
         ...
 
     def read(self, row: int) -> Frame:
-        """A row's frame; `InputError` if it cannot be read."""
+        """Reads the frame of a row; raises `InputError` if it cannot be read."""
         ...
 
     def frame_name(self, row: int) -> str:
-        """What messages call a row's frame."""
+        """Names a row's frame for messages."""
         ...
 
 
 def natural_sorted(directory: Path) -> list[Path]:
-    """What a folder holds, by name with numbers by value (2 before 10), less hidden entries."""
+    """Lists a folder without hidden entries, sorted by name with numbers by value: 2 before 10."""
 
     def key(path: Path) -> list[str | int]:
         parts = re.split(r"([0-9]+)", path.name)
@@ -111,15 +110,15 @@ def natural_sorted(directory: Path) -> list[Path]:
 
 
 def image_files(directory: Path) -> list[Path]:
-    """The images in a folder, in order."""
+    """Lists the images in a folder in the order of `natural_sorted`."""
     return [path for path in natural_sorted(directory) if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
 def read_frame(path: Path) -> Frame:
-    """Reads an image as RGB; grey and transparent images become RGB too.
+    """Reads an image as uint8 RGB, also if it is greyscale or has an alpha channel.
 
     Raises:
-        InputError: the file is missing, or `decode_frame` refuses what is in it.
+        InputError: the file cannot be read, or is not a complete image (`decode_frame`).
     """
     try:
         data = path.read_bytes()
@@ -129,18 +128,18 @@ def read_frame(path: Path) -> Frame:
 
 
 def decode_frame(data: bytes, name: object) -> Frame:
-    """Decodes an image file's content as RGB; `name` is for messages.
+    """Decodes the content of an image file as uint8 RGB; `name` is for messages.
 
-    Damage within a JPEG's scan goes unnoticed: the format has no checksum, and OpenCV does not pass
-    on what its decoder may find.
+    Damage inside a JPEG's scan is not detected: the format has no checksum, and OpenCV does not
+    report its decoder's warnings.
 
     Raises:
-        InputError: it is no image, or a JPEG that breaks off. OpenCV would fill the rest of that
-            with grey and carry on.
+        InputError: the content is not an image, or a truncated JPEG, whose missing part OpenCV
+            would silently fill with grey.
     """
     odd_end = data.startswith(b"\xff\xd8") and not data.endswith(_JPEG_END)
     if odd_end and data.rfind(_JPEG_END) < data.rfind(b"\xff\xda"):
-        raise InputError(f"frame {name} breaks off: the end of the JPEG is missing")
+        raise InputError(f"frame {name} is truncated: the end of the JPEG is missing")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
     except cv2.error as error:  # such as more pixels than OpenCV allows

@@ -100,7 +100,7 @@ def source_of(frames: Iterable[Frame]) -> FrameSource:
 
 
 def _open_sequence(folder: Path) -> FrameSource:
-    """A sequence as data sets have it; `groundtruth.txt` may be missing, or give the first box."""
+    """A sequence as datasets have it; `groundtruth.txt` may be missing, or give the first box."""
     source, annotation = _open_folder(folder / "img"), folder / "groundtruth.txt"
     if not annotation.is_file():
         return source

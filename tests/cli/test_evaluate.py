@@ -29,7 +29,7 @@ from tests.evaluation.sequences import FakeSlots, write_sequences
 
 @dataclasses.dataclass
 class Workplace:
-    """A data set with a good and a broken sequence, two checkpoints, and a first run over them."""
+    """A dataset with a good and a broken sequence, two checkpoints, and a first run over them."""
 
     root: Path
     status: int = -1
@@ -123,7 +123,7 @@ CURVES = ("success", "precision", "norm_precision")
 def test_a_corrupt_frame_fails_its_sequence_alone(workplace):
     assert workplace.status == 1
     frame = workplace.root / "data" / "broken" / "img" / "0001.jpg"
-    assert f"failed: broken: frame {frame} breaks off" in workplace.out
+    assert f"failed: broken: frame {frame} is truncated" in workplace.out
     assert not (workplace.root / "results" / "boxes" / "broken.txt").exists()
 
 

@@ -103,7 +103,7 @@ def test_all_missing_roots_are_named_at_once(root, tmp_path):
         f"  {absent / 'lasot'} (config.data.roots.lasot, for 'lasot')",
         f"  {absent / 'got10k'} (config.data.roots.got10k, for 'got10k_vot_train')",
         f"  {Path('data/prepared/x')} (config.data.roots.prepared, for 'prepared/x')",
-        "No data at hand? Train on rendered video: `--config synthetic`",
+        "without data, train on rendered video: `--config synthetic`",
     ]
 
 
@@ -119,8 +119,8 @@ def test_errors_name_the_field(root, tmp_path):
         open_source("folder", data)
     for name in ("lasso", "synthetics", ""):
         with pytest.raises(
-            InputError, match=f"unknown data set '{name}'; there are: lasot, .*prepared/"
+            InputError, match=f"unknown dataset '{name}'; there are: lasot, .*prepared/"
         ):
             open_source(name, data)
-    with pytest.raises(InputError, match="unknown data set 'synthetic'; there are: lasot"):
+    with pytest.raises(InputError, match="unknown dataset 'synthetic'; there are: lasot"):
         open_dataset("synthetic", tmp_path)

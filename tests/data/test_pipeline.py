@@ -1,4 +1,4 @@
-"""Batches from a small data set on disk."""
+"""Batches from a small dataset on disk."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""Records of whole frames and of crops, made from small data sets."""
+"""Records of whole frames and of crops, made from small datasets."""
 
 import dataclasses
 import json
@@ -193,7 +193,7 @@ def test_the_command_prepares_whole_frames(root, tmp_path, capsys):
     main(command)
     assert "2 sequences, 50 frames" in capsys.readouterr().out
     assert_same_source(open_dataset("tracks", tmp_path / "out"), read_index("tracks", root))
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         main(command)
 
 

@@ -36,7 +36,7 @@ def test_jpegs_that_break_off_are_refused(tmp_path, progressive):
     path.write_bytes(data + b"trailing bytes")
     assert read_frame(path).shape == (64, 64, 3)
     path.write_bytes(data[:-200])
-    with pytest.raises(InputError, match=r"frame\.jpg breaks off"):
+    with pytest.raises(InputError, match=r"frame\.jpg is truncated"):
         read_frame(path)
 
 

@@ -59,7 +59,7 @@ def silhouette(scene: Scene) -> Scene:
         surroundings=lambda: np.zeros((200, 260, 3), np.uint8),
         behind=(),
         target=dataclasses.replace(scene.target, sprite=plain(scene.target.sprite, 255)),
-        before=tuple(dataclasses.replace(a, sprite=plain(a.sprite, 0)) for a in scene.before),
+        in_front=tuple(dataclasses.replace(a, sprite=plain(a.sprite, 0)) for a in scene.in_front),
         camera=camera,
     )
 
@@ -114,7 +114,7 @@ def test_boxes_are_exact(pasted, seed, cutouts):
         ranges=np.array([0.4, 0.2, 2, 5, 5]),
         amplitude=0.1 * scene.target.sprite.reach,
     )
-    clip = Clip(dataclasses.replace(scene, target=target, before=()), 60)
+    clip = Clip(dataclasses.replace(scene, target=target, in_front=()), 60)
     gaps = []
     for frame, box in zip(clip, clip.boxes, strict=True):
         low, high = box[:2], box[:2] + box[2:]
@@ -135,7 +135,7 @@ def test_boxes_end_at_the_frame_and_are_nan_beyond():
     scene = make_scene((0, 1), SIZE)
     where = np.array([[80.0, 60], [160, 60], [80, 0], [-500, 60]])
     target = dataclasses.replace(scene.target, path=lambda times: where[times.astype(int)])
-    boxes, visible = dataclasses.replace(scene, target=target, before=()).annotate(np.arange(4.0))
+    boxes, visible = dataclasses.replace(scene, target=target, in_front=()).annotate(np.arange(4.0))
     assert visible.tolist() == [True, True, True, False]
     assert boxes[1, 0] + boxes[1, 2] == 160
     assert boxes[2, 1] == 0
@@ -146,7 +146,7 @@ def test_visible_is_false_where_little_shows():
     shares, visible = [], []
     for seed in range(8):
         scene = silhouette(make_scene((seed, 1), SIZE))
-        bare = dataclasses.replace(scene, before=())
+        bare = dataclasses.replace(scene, in_front=())
         times = range(0, 200, 10)
         visible.extend(scene.annotate(np.array(times, float))[1])
         for time in times:
@@ -169,19 +169,19 @@ def test_other_things_never_change_the_box():
     times = np.arange(150.0)
     boxes, visible = scene.annotate(times)
     assert scene.behind
-    assert scene.before
+    assert scene.in_front
     assert not visible.all()
     same_boxes, same_visible = dataclasses.replace(scene, behind=()).annotate(times)
     np.testing.assert_array_equal(boxes, same_boxes)
     np.testing.assert_array_equal(visible, same_visible)
-    np.testing.assert_array_equal(boxes, dataclasses.replace(scene, before=()).annotate(times)[0])
+    np.testing.assert_array_equal(boxes, dataclasses.replace(scene, in_front=()).annotate(times)[0])
 
 
 def test_scenes_are_of_all_kinds():
     scenes = [make_scene((seed, 1), SIZE) for seed in range(40)]
-    doubles = [a.sprite is s.target.sprite for s in scenes for a in (*s.behind, *s.before)]
+    doubles = [a.sprite is s.target.sprite for s in scenes for a in (*s.behind, *s.in_front)]
     assert 0 < np.mean(doubles) < 0.5
-    counts = {len(scene.behind) + len(scene.before) for scene in scenes}
+    counts = {len(scene.behind) + len(scene.in_front) for scene in scenes}
     assert {0, 1, 2, 3} <= counts
     assert max(counts) <= 8
 
@@ -263,7 +263,7 @@ def test_refuses_what_cannot_be_rendered(frames, size):
     [
         ("grey.png", np.zeros((9, 9), np.uint8), "grey.png has no alpha channel"),
         ("rgb.png", np.zeros((9, 9, 3), np.uint8), "rgb.png has no alpha channel"),
-        ("clear.png", np.zeros((9, 9, 4), np.uint8), "clear.png shows nothing"),
+        ("clear.png", np.zeros((9, 9, 4), np.uint8), "clear.png is empty"),
         ("broken.png", None, "broken.png is not an image"),
     ],
 )
@@ -275,7 +275,7 @@ def test_bad_cutouts_are_named(tmp_path, name, image, message):
 
 def test_missing_and_empty_folders_are_named(tmp_path):
     for field, what in (("cutouts", "cut-outs"), ("backgrounds", "backgrounds")):
-        for directory, problem in ((tmp_path, "holds no images"), (tmp_path / "x", "is not there")):
+        for directory, problem in ((tmp_path, "holds no images"), (tmp_path / "x", "does not exist")):
             with pytest.raises(InputError, match=f"folder of {what}, {directory}, {problem}"):
                 SyntheticSource(dataclasses.replace(SMALL, **{field: directory}))
     with pytest.raises(InputError, match="--jpeg-quality must be 0 to 100"):
@@ -305,7 +305,7 @@ def test_what_moves_beside_a_cutout_may_be_of_its_kind(tmp_path):
 
     others = []
     for seed in range(20):
-        scene = make_scene((seed,), SIZE, assets, least_difficulty=0.9, same_kind=1.0)
+        scene = make_scene((seed,), SIZE, assets, min_difficulty=0.9, same_class=1.0)
         looks = [actor.sprite for actor in scene.behind]
         assert all(tall(look) == tall(scene.target.sprite) for look in looks)
         others += [look.alpha.shape != scene.target.sprite.alpha.shape for look in looks]
@@ -315,16 +315,16 @@ def test_what_moves_beside_a_cutout_may_be_of_its_kind(tmp_path):
 def test_scenes_are_at_least_as_hard_as_asked():
     """Things beside and before the target tell how hard a scene is."""
     easy, hard = (
-        [len(scene.behind) + len(scene.before) for scene in scenes]
+        [len(scene.behind) + len(scene.in_front) for scene in scenes]
         for scenes in (
             [make_scene((seed,), SIZE) for seed in range(60)],
-            [make_scene((seed,), SIZE, least_difficulty=1.0) for seed in range(60)],
+            [make_scene((seed,), SIZE, min_difficulty=1.0) for seed in range(60)],
         )
     )
     assert np.mean(hard) > 1.4 * np.mean(easy)
 
 
-@pytest.mark.parametrize("name", ["least_difficulty", "same_kind"])
+@pytest.mark.parametrize("name", ["min_difficulty", "same_class"])
 def test_shares_outside_0_to_1_are_refused(name, tmp_path):
     with pytest.raises(InputError, match=name):
         dataclasses.replace(SMALL, **{name: 1.5})

@@ -1,1 +1,1 @@
-"""Data sets as they lie on disk: one file a layout."""
+"""Readers of datasets in their original layout, one module per dataset."""

@@ -1,8 +1,7 @@
-"""What readers of benchmarks share: sequences known by their annotation, images read when wanted.
+"""Shared code of the benchmarks' readers: annotations are read at once, images on access.
 
-Scoring needs no images, and listing those of a large set takes long: nothing is looked up before a
-frame is asked for. Then a missing frame, or a number of images that differs from the annotation's,
-is an `InputError`.
+Scoring needs no images, and listing those of a large benchmark is slow. So a missing frame, or a
+number of images that differs from that of the annotated frames, is an `InputError` on access.
 """
 
 import csv
@@ -26,25 +25,25 @@ Item = TypeVar("Item")
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """Which sequences of a benchmark are read.
+    """A selection of a benchmark's sequences.
 
     Attributes:
-        names: the wanted sequences; empty for all.
-        allow_missing: whether sequences without a file of annotation are left out; else they are an
-            error.
+        names: names of the selected sequences; empty for all.
+        allow_missing: whether to leave out sequences without an annotation file; by default they
+            are an error.
     """
 
     names: tuple[str, ...] = ()
     allow_missing: bool = False
 
     def of(self, items: Mapping[str, Item]) -> dict[str, Item]:
-        """The items of the wanted sequences, in the benchmark's order.
+        """Selects the items of the named sequences, in the benchmark's order.
 
         Args:
-            items: by the name of the sequence.
+            items: any values by name of the sequence.
 
         Raises:
-            InputError: there is no sequence of a wanted name.
+            InputError: there is no sequence of a selected name.
         """
         if unknown := [name for name in self.names if name not in items]:
             close = difflib.get_close_matches(unknown[0], items, n=1) or list(items)[:1]
@@ -58,12 +57,12 @@ ALL = Selection()
 
 @dataclasses.dataclass(frozen=True)
 class NumberedImages:
-    """Frames whose files are numbered without gaps.
+    """Frames in consecutively numbered files.
 
     Attributes:
-        folder: where they are.
-        pattern: format of a file's name, of the number.
-        numbers: in order.
+        folder: folder of the images.
+        pattern: `str.format` pattern of a file name, with the number as its argument.
+        numbers: numbers of the files, in order.
     """
 
     folder: Path
@@ -79,11 +78,11 @@ class NumberedImages:
 
 @dataclasses.dataclass(frozen=True)
 class ListedImages:
-    """Frames that are all the images of a folder, in order of their names.
+    """Frames in all image files of a folder, in the order of their names.
 
     Attributes:
-        folder: where they are.
-        count: how many there must be.
+        folder: folder of the images.
+        count: expected number of images.
     """
 
     folder: Path
@@ -113,18 +112,18 @@ def read_each(
     read: Callable[[Item], Sequence],
     selection: Selection,
 ) -> list[Sequence]:
-    """Reads sequences of a set, or says in one message which of them cannot be read.
+    """Reads the selected sequences of a benchmark; reports all that fail in one message.
 
     Args:
-        root: the set's folder.
-        layout: what should be in it, for messages.
-        items: what `read` takes, by the name of the sequence.
-        read: reads a sequence's annotation; raises `InputError`.
-        selection: which of them.
+        root: root folder of the benchmark.
+        layout: description of the expected files, for messages.
+        items: argument of `read` by name of the sequence.
+        read: reads the annotation of one sequence; raises `InputError`.
+        selection: the sequences to read.
 
     Raises:
-        InputError: the folder is missing, holds none of the sequences or not all (the first ten are
-            named, and the others counted), or there is no sequence of a selected name.
+        InputError: the folder is missing, sequences cannot be read (the first ten are named and the
+            others counted), there are none, or there is no sequence of a selected name.
     """
     require_folder(root, layout)
     sequences, problems = [], []
@@ -149,21 +148,21 @@ def read_each(
 
 
 def check_first(sequence: Sequence) -> None:
-    """Raises `InputError` if a sequence has no target to start from."""
+    """Raises `InputError` if the first box of a sequence is not valid."""
     if not len(sequence.boxes):
         raise InputError(f"{sequence.name}: its annotation is empty")
-    if not np.all(sequence.boxes[0, 2:] > 0):  # nor is NaN
+    if not np.all(sequence.boxes[0, 2:] > 0):  # False if NaN
         raise InputError(
             f"{sequence.name}, line 1: no target to start from, got {sequence.boxes[0].tolist()}"
         )
 
 
 def only_first(boxes: Float[np.ndarray, "N 4"], count: int) -> Float[np.ndarray, "count 4"]:
-    """Boxes of a sequence whose annotation is withheld but for the first frame; NaN elsewhere."""
+    """Returns the first box followed by NaN, for sequences whose other boxes are withheld."""
     return np.concatenate([boxes[:1], np.full((max(count - 1, 0), 4), np.nan)])
 
 
 def table(name: str) -> list[dict[str, str]]:
-    """A table that comes with the package, `splits/<name>.csv`: a mapping a row."""
+    """Reads the packaged table `splits/<name>.csv`: one mapping per row."""
     resource = importlib.resources.files("asymtrack_jax.data") / "splits" / f"{name}.csv"
     return list(csv.DictReader(resource.read_text(encoding="utf-8").splitlines()))

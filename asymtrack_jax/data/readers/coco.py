@@ -1,4 +1,4 @@
-"""COCO 2017 as stills: `annotations/instances_train2017.json` and the images."""
+"""COCO 2017 (Lin et al., ECCV 2014) as stills: `annotations/instances_train2017.json`, images."""
 
 import functools
 import json
@@ -13,16 +13,16 @@ from asymtrack_jax.data.readers.labels import has_area, require_folder
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
-    "expected COCO 2017 as it unpacks, annotations/instances_train2017.json and the images in "
+    "expected COCO 2017's layout, annotations/instances_train2017.json and the images in "
     "train2017 or images/train2017"
 )
 
 
 def parts(root: Path, split: str = "train2017") -> list[Part]:
-    """Lists the stills of a split: every object that is no crowd, one still each.
+    """Lists the stills of a split: one still per object that is not a crowd.
 
-    As published, small objects count: the reference marks those of at most 50 pixels a side as
-    invisible, but never looks at the mark for stills. Objects without area are left out.
+    Small objects are included, as in the published training, whose filter of objects of at most 50
+    pixels per side does not apply to stills. Objects without area are left out.
 
     Raises:
         InputError: a folder is missing.
@@ -36,7 +36,7 @@ def parts(root: Path, split: str = "train2017") -> list[Part]:
 
 def _read(file: Path, folder: str) -> Iterator[Annotation]:
     try:
-        # The outlines are most of the file, and would take gigabytes.
+        # Without the outlines, which are most of the file and would take gigabytes.
         content = json.loads(file.read_bytes(), object_hook=_without_outline)
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}. {LAYOUT}") from error
@@ -48,7 +48,7 @@ def _read(file: Path, folder: str) -> Iterator[Annotation]:
         files = np.array([names[item["image_id"]] for item in objects])
         boxes = np.array([item["bbox"] for item in objects], np.float64).reshape(-1, 4)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{file} is not made as COCO's annotations are: {error!r}") from error
+        raise InputError(f"{file} is not in the format of COCO's annotations: {error!r}") from error
     visible = has_area(boxes)
     for row in np.flatnonzero(visible):
         rows = slice(row, row + 1)

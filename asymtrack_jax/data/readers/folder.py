@@ -15,16 +15,16 @@ from asymtrack_jax.data.sequences import Sequence, image_files, natural_sorted
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
-    "expected one folder a sequence, <sequence>/img/*.jpg (or png) and <sequence>/groundtruth.txt "
-    "with one line x,y,w,h a frame (0-based pixels, nan where the target is absent)"
+    "expected one folder per sequence, <sequence>/img/*.jpg (or png) and "
+    "<sequence>/groundtruth.txt with one line x,y,w,h per frame (0-based pixels, nan where the "
+    "target is absent)"
 )
 
 
 def read_sequences(directory: Path, selection: Selection = ALL) -> list[Sequence]:
-    """Reads the annotations of every sequence in a folder, in order of their names.
+    """Reads the annotations of all sequences in a folder, in the order of their names.
 
-    Subfolders with neither `img` nor `groundtruth.txt` are passed over. Images are not looked for
-    before a frame is read.
+    Subfolders with neither `img` nor `groundtruth.txt` are skipped. Images are read on access.
 
     Raises:
         InputError: see `read_each`.
@@ -34,13 +34,13 @@ def read_sequences(directory: Path, selection: Selection = ALL) -> list[Sequence
 
 
 def parts(root: Path) -> list[Part]:
-    """Lists the sequences for an index; the target is visible where its box has area.
+    """Lists the sequences; the target is visible where its box has area.
 
     Raises:
         InputError: the folder is missing or holds no sequence.
     """
     return [
-        # The folder of images changes with what is in it.
+        # A folder's time of modification changes with the images in it.
         Part((folder / "img", folder / "groundtruth.txt"), functools.partial(_annotation, folder))
         for folder in _folders(root)
     ]
@@ -84,5 +84,5 @@ def _read_labels(folder: Path) -> tuple[tuple[Path, ...], Float64[np.ndarray, "N
 
 
 def _check_first(annotation: Path, box: Float64[np.ndarray, "4"]) -> None:
-    if not (box[2:] > 0).all():  # nor is NaN
+    if not (box[2:] > 0).all():  # False if NaN
         raise InputError(f"{annotation}, line 1: no target to start from, got {box.tolist()}")

@@ -1,4 +1,4 @@
-"""GOT-10k as it unpacks: `train/list.txt`, `train/GOT-10k_Train_000001/{*.jpg, ...}`, `val/...`."""
+"""GOT-10k (Huang et al., TPAMI 2021): `train/{list.txt, GOT-10k_Train_000001/*}`, `val`, `test`."""
 
 import functools
 import re
@@ -24,16 +24,16 @@ from asymtrack_jax.data.sequences import ImageFiles, Sequence, image_files
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
-    "expected GOT-10k as it unpacks, train/list.txt and, in each folder that it lists, "
+    "expected GOT-10k's original layout, train/list.txt and, in each folder that it lists, "
     "00000001.jpg and so on, groundtruth.txt, absence.label and cover.label; val likewise"
 )
 TEST_LAYOUT = (
-    "expected GOT-10k as it unpacks, test/list.txt and, in each folder that it lists, 00000001.jpg "
-    "and so on and groundtruth.txt"
+    "expected GOT-10k's original layout, test/list.txt and, in each folder that it lists, "
+    "00000001.jpg and so on and groundtruth.txt"
 )
 VAL_LAYOUT = (
-    "expected GOT-10k as it unpacks, val/list.txt and, in each folder that it lists, 00000001.jpg "
-    "and so on, groundtruth.txt, cover.label and meta_info.ini"
+    "expected GOT-10k's original layout, val/list.txt and, in each folder that it lists, "
+    "00000001.jpg and so on, groundtruth.txt, cover.label and meta_info.ini"
 )
 SPLITS = ("train", "val", "vot_train", "vot_val")
 
@@ -41,8 +41,8 @@ SPLITS = ("train", "val", "vot_train", "vot_val")
 def read_validation(root: Path, selection: Selection = ALL) -> list[Sequence]:
     """Reads the annotations of the 180 validation sequences.
 
-    The target is visible where it is not wholly covered: its absence label decides nothing, as in
-    the set's toolkit.
+    The target is visible where it is not fully occluded; absence labels are ignored, as in the
+    benchmark's toolkit.
 
     Raises:
         InputError: see `read_each`; the list is missing.
@@ -54,7 +54,7 @@ def read_validation(root: Path, selection: Selection = ALL) -> list[Sequence]:
 def read_test(root: Path, selection: Selection = ALL) -> list[Sequence]:
     """Reads the first boxes and lists the images of the 180 test sequences.
 
-    The other boxes are withheld: they are NaN.
+    The other boxes are withheld by the benchmark, and NaN here.
 
     Raises:
         InputError: see `read_each`; the list is missing.
@@ -93,12 +93,12 @@ def _read_test(folder: Path) -> Sequence:
 def parts(root: Path, split: str = "vot_train") -> list[Part]:
     """Lists the sequences of a split.
 
-    The target is visible where it is neither absent nor wholly covered and its box has area.
+    The target is visible where it is neither absent nor fully occluded and its box has area.
 
     Args:
-        root: the folder of `train` and `val`.
-        split: `train` or `val` as published with the set, or `vot_train` or `vot_val`: the field's
-            division of `train` less the sequences shared with VOT.
+        root: root folder, which holds `train` and `val`.
+        split: `train` or `val` as published with the dataset, or `vot_train` or `vot_val`, the
+            usual division of `train` without the sequences that VOT uses too.
 
     Raises:
         InputError: a folder or a list is missing, the list is too short for the split, or the split

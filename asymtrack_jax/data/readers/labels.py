@@ -1,4 +1,4 @@
-"""What the readers of video data sets share: labels beside the boxes, and what counts as a box."""
+"""Shared code of the readers: labels per frame, validity of boxes, and checks of folders."""
 
 import importlib.resources
 from pathlib import Path
@@ -11,40 +11,39 @@ from asymtrack_jax.errors import InputError
 
 
 def read_labels(path: Path, count: int) -> Int64[np.ndarray, " N"]:
-    """Reads one integer a frame, separated by commas or line ends.
+    """Reads one integer per frame, separated by commas or line breaks.
 
     Raises:
-        InputError: the file cannot be read, holds something else, or labels another number of
-            frames than `count`.
+        InputError: the file cannot be read, holds other values, or their number is not `count`.
     """
     fields = ",".join(read_lines(path)).split(",")
     try:
         labels = np.array(fields, np.int64)
     except ValueError as error:
-        raise InputError(f"{path}: expected one integer a frame ({error})") from error
+        raise InputError(f"{path}: expected one integer per frame ({error})") from error
     if len(labels) != count:
         raise InputError(f"{path} labels {len(labels)} frames where there are {count} boxes")
     return labels
 
 
 def has_area(boxes: Float[np.ndarray, "N 4"]) -> Bool[np.ndarray, " N"]:
-    """Which xywh boxes are real ones: neither empty nor NaN."""
+    """Tells which xywh boxes have a positive width and height; False for NaN."""
     return (boxes[:, 2] > 0) & (boxes[:, 3] > 0)
 
 
 def require_folder(path: Path, layout: str) -> None:
-    """Raises `InputError` if a folder is missing; `layout` says what should be there."""
+    """Raises `InputError` if a folder is missing; `layout` describes the expected files."""
     if not path.is_dir():
         raise InputError(f"no folder {path}: {layout}")
 
 
 def require_image(path: Path) -> None:
-    """Raises `InputError` if an annotated sequence has not even its first image."""
+    """Raises `InputError` if the first image of an annotated sequence is missing."""
     if not path.is_file():
-        raise InputError(f"no image {path}, although it is annotated: is the data set unpacked?")
+        raise InputError(f"no image {path}, although it is annotated: is the dataset unpacked?")
 
 
 def split_list(name: str) -> list[str]:
-    """The lines of a list that comes with the package."""
+    """Reads the packaged list `splits/<name>.txt`: one item per line."""
     resource = importlib.resources.files("asymtrack_jax.data") / "splits" / f"{name}.txt"
     return resource.read_text(encoding="utf-8").split()

@@ -1,4 +1,4 @@
-"""LaSOT as it unpacks: `<class>/<class>-<N>/{img/*.jpg, groundtruth.txt, ...}`."""
+"""LaSOT (Fan et al., CVPR 2019): `<class>/<class>-<N>/{img/*.jpg, groundtruth.txt, ...}`."""
 
 import functools
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ from asymtrack_jax.data.sequences import Sequence, natural_sorted
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
-    "expected LaSOT as it unpacks, <class>/<class>-<N>/img/00000001.jpg and, beside img, "
+    "expected LaSOT's original layout, <class>/<class>-<N>/img/00000001.jpg and, beside img, "
     "groundtruth.txt, full_occlusion.txt and out_of_view.txt"
 )
 LABELS = ("groundtruth.txt", "full_occlusion.txt", "out_of_view.txt")
@@ -32,7 +32,7 @@ EXTENSION = (  # LaSOT_ext: ten sequences of each class
 
 
 def read_sequences(root: Path, selection: Selection = ALL) -> list[Sequence]:
-    """Reads the annotations of the 280 sequences of the testing set.
+    """Reads the annotations of the 280 test sequences.
 
     The target is visible where it is neither fully occluded nor out of view.
 
@@ -43,7 +43,7 @@ def read_sequences(root: Path, selection: Selection = ALL) -> list[Sequence]:
 
 
 def read_extension(root: Path, selection: Selection = ALL) -> list[Sequence]:
-    """Reads the annotations of the 150 sequences of LaSOT's extension, which is laid out alike.
+    """Reads the annotations of the 150 sequences of LaSOT's extension, in the same layout.
 
     Raises:
         InputError: see `read_each`.
@@ -63,9 +63,9 @@ def parts(root: Path, split: str = "train") -> list[Part]:
     The target is visible where it is neither fully occluded nor out of view and its box has area.
 
     Args:
-        root: the folder of the classes.
-        split: `test` is the 280 sequences of the testing set, each of which must be there; `train`
-            is what else lies in the folder, 1,120 sequences if it is complete.
+        root: root folder, which holds one folder per class.
+        split: `test` for the 280 test sequences, all of which must exist; `train` for the other
+            sequences in the folder, 1,120 if it is complete.
 
     Raises:
         InputError: the folder is missing or holds no such sequence, or the split is unknown.

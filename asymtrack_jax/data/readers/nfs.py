@@ -1,4 +1,7 @@
-"""NfS (Need for Speed): `<sequence>/<rate>/<sequence>/00001.jpg`, `.../<rate>/<sequence>.txt`."""
+"""NfS (Kiani Galoogahi et al., ICCV 2017): `<sequence>/<rate>/{<sequence>/*.jpg, <sequence>.txt}`.
+
+<rate> is 30 or 240, in frames per second.
+"""
 
 import functools
 from collections.abc import Mapping
@@ -13,26 +16,26 @@ from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
-    "expected NfS as it unpacks, <sequence>/<rate>/<sequence>/00001.jpg and so on and "
+    "expected NfS's original layout, <sequence>/<rate>/<sequence>/00001.jpg and so on and "
     "<sequence>/<rate>/<sequence>.txt, with <rate> 30 or 240"
 )
-_STRIDE = 8  # frames at 240 a second for each at 30
+_STRIDE = 8  # frames at 240 frames/s per frame at 30 frames/s
 
 
 def read_sequences(root: Path, selection: Selection = ALL, *, rate: int) -> list[Sequence]:
     """Reads the annotations of the 100 sequences at a frame rate.
 
-    Annotations give corners and are made at 240 frames a second: at 30 every eighth line counts.
-    Their marks of lost or occluded targets are left aside, as the field does.
+    Annotations give corners at 240 frames per second; at 30 every eighth line is used. Their labels
+    of lost and occluded targets are ignored, as is usual.
 
     Args:
-        root: the set's folder.
-        selection: which sequences.
-        rate: 30 or 240 frames a second.
+        root: root folder of the benchmark.
+        selection: the sequences to read.
+        rate: frames per second, 30 or 240.
 
     Raises:
-        InputError: see `read_each`; an annotation that is not made as NfS's are, or is shorter than
-            the sequence.
+        InputError: see `read_each`; an annotation is not in NfS's format, or does not have as many
+            lines as the sequence has frames.
     """
     rows = {row["sequence"]: row for row in table("nfs")}
     return read_each(root, LAYOUT, rows, functools.partial(_read, root, rate), selection)
@@ -46,7 +49,7 @@ def _read(root: Path, rate: int, row: Mapping[str, str]) -> Sequence:
         boxes = boxes[::_STRIDE] if len(boxes) > count + 1 else boxes
         if abs(len(boxes) - count) > 1:  # one more or less is common
             raise InputError(
-                f"{folder / name}.txt annotates {len(boxes)} of {count} frames at 30 a second"
+                f"{folder / name}.txt annotates {len(boxes)} of {count} frames at 30 frames/s"
             )
         boxes = boxes[:count]
     return Sequence(

@@ -1,4 +1,4 @@
-"""OTB100 as it unpacks: `<folder>/img/0001.jpg` and `<folder>/groundtruth_rect.txt`."""
+"""OTB-100 (Wu et al., TPAMI 2015): `<folder>/{img/*.jpg, groundtruth_rect.txt}`."""
 
 import functools
 from collections.abc import Mapping
@@ -10,21 +10,21 @@ from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
-    "expected OTB100 as it unpacks, <sequence>/img/0001.jpg and so on and "
+    "expected OTB100's original layout, <sequence>/img/0001.jpg and so on and "
     "<sequence>/groundtruth_rect.txt (for Jogging, Skating2 and Human4 groundtruth_rect.1.txt or "
     ".2.txt)"
 )
 
 
 def read_sequences(root: Path, selection: Selection = ALL) -> list[Sequence]:
-    """Reads the annotations of the 100 sequences, named as the field's results are.
+    """Reads the annotations of the 100 sequences, under the names that published results use.
 
-    Some sequences are a part of their folder's frames; the annotation has a line for each frame of
-    that part, less which Tiger1 starts with its sixth. Boxes are counted from pixel 1 on disk, and
-    from 0 here.
+    Some sequences are a part of their folder's frames, with one line of annotation per frame of
+    that part; of Tiger1 the first five frames are left out. Boxes are 1-based on disk and 0-based
+    here.
 
     Raises:
-        InputError: see `read_each`; an annotation of another length than its part of the frames.
+        InputError: see `read_each`; an annotation does not have one line per frame.
     """
     rows = {row["sequence"]: row for row in table("otb100")}
     return read_each(root, LAYOUT, rows, functools.partial(_read, root), selection)

@@ -1,4 +1,4 @@
-"""Boxes in text files, as data sets and trackers write them: one line a frame."""
+"""Boxes in text files of datasets and trackers: one line per frame."""
 
 import math
 from pathlib import Path
@@ -10,29 +10,29 @@ from asymtrack_jax.errors import InputError
 
 
 def read_boxes(path: Path, *, with_score: bool = False) -> Float64[np.ndarray, "N fields"]:
-    """Reads `x,y,w,h` lines; commas, tabs and spaces separate alike.
+    """Reads lines `x,y,w,h`, separated by commas, tabs or spaces.
 
     Args:
         path: the file.
-        with_score: whether a score follows in every line.
+        with_score: whether every line has a score after the box.
 
     Returns:
-        The boxes as they stand, four numbers or five; NaN where a line says `nan` throughout. A
-        file without lines gives [0, 4] or [0, 5].
+        Boxes [N, 4], or [N, 5] with scores, in the file's coordinates; NaN where a line has `nan`
+        in all fields.
 
     Raises:
-        InputError: the file cannot be read, or a line (named by its number) is neither that many
+        InputError: the file cannot be read, or a line (its number is named) has neither that many
             finite numbers nor that many `nan`.
     """
     lines, fields = read_lines(path), 5 if with_score else 4
     boxes = _all_boxes(lines, fields)
-    if boxes is None:  # then one line by one, to name the one that is wrong
+    if boxes is None:  # reads line by line, to name the invalid one
         boxes = [_box(path, number, line, fields) for number, line in enumerate(lines, start=1)]
     return np.array(boxes, np.float64).reshape(-1, fields)
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, without empty ones at its end.
+    """Reads the lines of a UTF-8 text file, without empty ones at its end.
 
     Raises:
         InputError: the file cannot be read, or is not text.
@@ -46,7 +46,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def _all_boxes(lines: list[str], fields: int) -> Float64[np.ndarray, "N fields"] | None:
-    """The boxes if every line is right: benchmarks have hundreds of thousands."""
+    """Parses all lines at once, which is fast; returns None if one is invalid."""
     if not lines:
         return np.empty((0, fields))
     try:

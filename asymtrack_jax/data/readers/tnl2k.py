@@ -1,4 +1,4 @@
-"""TNL2K's test set as it unpacks: `<sequence>/imgs/*` and `<sequence>/groundtruth.txt`."""
+"""TNL2K's test set (Wang et al., CVPR 2021): `<sequence>/{imgs/*, groundtruth.txt}`."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from asymtrack_jax.data.readers.text import read_boxes
 from asymtrack_jax.data.sequences import Sequence, natural_sorted
 
 LAYOUT = (
-    "expected TNL2K's test set as it unpacks, <sequence>/imgs/*.jpg (or png) and "
+    "expected TNL2K's test set in its original layout, <sequence>/imgs/*.jpg (or png) and "
     "<sequence>/groundtruth.txt"
 )
 

@@ -1,4 +1,7 @@
-"""TrackingNet: `TRAIN_<K>/{anno/<video>.txt, frames/<video>/<N>.jpg}`, and `TEST/...` alike."""
+"""TrackingNet (Müller et al., ECCV 2018): `TRAIN_<K>/{anno/*.txt, frames/<video>/<N>.jpg}`, `TEST`.
+
+The test set, `TEST`, has the layout of a training set.
+"""
 
 import functools
 from collections.abc import Iterable
@@ -12,14 +15,14 @@ from asymtrack_jax.data.sequences import ImageFiles, Sequence, image_files, natu
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
-    "expected TrackingNet as it unpacks, TRAIN_0 to TRAIN_11, each with anno/<video>.txt and "
+    "expected TrackingNet's original layout, TRAIN_0 to TRAIN_11, each with anno/<video>.txt and "
     "frames/<video>/0.jpg and so on"
 )
 TEST_LAYOUT = (
-    "expected TrackingNet as it unpacks, TEST/anno/<video>.txt and TEST/frames/<video>/0.jpg and "
-    "so on"
+    "expected TrackingNet's original layout, TEST/anno/<video>.txt and TEST/frames/<video>/0.jpg "
+    "and so on"
 )
-UNREADABLE = frozenset(  # left out of training by the field
+UNREADABLE = frozenset(  # usually left out of training
     {"ceH46gqMWak_0", "ak89dpHVmHc_1", "a3dbdHben-o_2", "p6Rtu645O08_0", "aDxRlCI40wo_0"}
 )
 
@@ -27,7 +30,7 @@ UNREADABLE = frozenset(  # left out of training by the field
 def read_test(root: Path, selection: Selection = ALL) -> list[Sequence]:
     """Reads the first boxes and lists the images of the 511 test videos.
 
-    The other boxes are withheld: they are NaN, unless the folder has them all the same.
+    The other boxes are withheld by the benchmark, and NaN here unless the folder has them.
 
     Raises:
         InputError: see `read_each`; a folder is missing.
@@ -50,12 +53,16 @@ def _read_test(file: Path) -> Sequence:
 
 
 def parts(root: Path, sets: Iterable[int] = range(12)) -> list[Part]:
-    """Lists the videos of some of the twelve training sets, less the unreadable ones.
+    """Lists the videos of training sets, without the unreadable ones.
 
     The target is visible where its box has area.
 
+    Args:
+        root: root folder, which holds `TRAIN_0` to `TRAIN_11`.
+        sets: numbers of the training sets.
+
     Raises:
-        InputError: a set's folders are missing, or hold no annotation.
+        InputError: the folders of a set are missing, or hold no annotations.
     """
     found: list[Part] = []
     for number in sets:

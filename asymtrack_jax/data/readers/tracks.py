@@ -15,18 +15,19 @@ from asymtrack_jax.data.sequences import natural_sorted
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
-    "expected tracks/<sequence>/*.jpg with boxes.csv (a header file,x,y,w,h and one line a frame), "
-    "and stills/boxes.json (a list of {file, boxes: [[x, y, w, h, class], ...]}) with the images"
+    "expected tracks/<sequence>/*.jpg with boxes.csv (a header file,x,y,w,h and one line per "
+    "frame), and stills/boxes.json (a list of {file, boxes: [[x, y, w, h, class], ...]}) with the "
+    "images"
 )
 
 
 def parts(root: Path, split: str = "tracks") -> list[Part]:
-    """Lists the tracks, or the stills: every box of a photograph is one still.
+    """Lists the tracks, or the stills: one still per box of a photograph.
 
-    A frame that boxes.csv leaves out is not part of its track; gaps count in frames that are.
+    Frames that boxes.csv does not list are not part of the track, nor counted in gaps.
 
     Args:
-        root: the folder of `tracks` and `stills`.
+        root: root folder, which holds `tracks` and `stills`.
         split: `tracks` or `stills`.
 
     Raises:

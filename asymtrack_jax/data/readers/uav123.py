@@ -1,4 +1,4 @@
-"""UAV123 as it unpacks: `data_seq/UAV123/<folder>/000001.jpg`, `anno/UAV123/<sequence>.txt`."""
+"""UAV123 (Mueller et al., ECCV 2016): `data_seq/UAV123/<folder>/*.jpg`, `anno/UAV123/*.txt`."""
 
 import functools
 from collections.abc import Mapping
@@ -10,16 +10,16 @@ from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
-    "expected UAV123 as it unpacks, data_seq/UAV123/<folder>/000001.jpg and so on and "
+    "expected UAV123's original layout, data_seq/UAV123/<folder>/000001.jpg and so on and "
     "anno/UAV123/<sequence>.txt"
 )
 
 
 def read_sequences(root: Path, selection: Selection = ALL) -> list[Sequence]:
-    """Reads the annotations of the 123 sequences; several may be parts of one folder's frames.
+    """Reads the annotations of the 123 sequences, some of which are parts of one folder's frames.
 
     Raises:
-        InputError: see `read_each`; an annotation of another length than its part of the frames.
+        InputError: see `read_each`; an annotation does not have one line per frame.
     """
     rows = {row["sequence"]: row for row in table("uav123")}
     return read_each(root, LAYOUT, rows, functools.partial(_read, root), selection)

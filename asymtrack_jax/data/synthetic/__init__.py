@@ -1,8 +1,8 @@
 """Rendered video with exact ground truth: data that needs no download.
 
-A scene shows a target and other things, some of the same look and some that pass before it, over a
-backdrop; they move and deform, and camera, light and noise change. Everything follows from the
-seed, from easy scenes to hard ones.
+A scene shows a target, distractors of similar appearance and occluders over a background; they move
+and deform, and the camera's pan, exposure and noise change. Scenes vary from easy to hard and are
+determined by the seed.
 """
 
 from asymtrack_jax.data.synthetic.render import Clip

@@ -1,4 +1,4 @@
-"""Silhouettes of things: families of shapes, each drawn by chance, as polygons to be united."""
+"""Random silhouettes of objects, as polygons whose union is the silhouette."""
 
 import math
 from collections.abc import Callable
@@ -6,13 +6,13 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float64
 
-Polygon = Float64[np.ndarray, "_ 2"]  # x, y; about as large as the unit circle
+Polygon = Float64[np.ndarray, "_ 2"]  # x, y; about the size of the unit circle
 
 _ANGLES = np.linspace(0, 2 * np.pi, 64, endpoint=False)
 
 
 def shape(rng: np.random.Generator) -> list[Polygon]:
-    """A thing of any family, turned and mirrored at will; its parts follow each other."""
+    """Samples a shape of a random family, rotated and mirrored, as a list of its parts."""
     family = _FAMILIES[rng.integers(len(_FAMILIES))]
     angle = rng.uniform(0, 2 * np.pi)
     turn = rotation(angle) * rng.choice([-1, 1], 2)
@@ -20,7 +20,7 @@ def shape(rng: np.random.Generator) -> list[Polygon]:
 
 
 def bars(rng: np.random.Generator) -> list[Polygon]:
-    """Upright bars side by side, from a single pole to a fence."""
+    """Samples one to three upright bars side by side."""
     count = rng.integers(1, 4)
     width = rng.uniform(0.04, 0.12) / math.sqrt(count)
     pole = np.array([[-width, -1], [width, -1], [width, 1], [-width, 1]])
@@ -29,7 +29,7 @@ def bars(rng: np.random.Generator) -> list[Polygon]:
 
 
 def rotation(angle: float) -> Float64[np.ndarray, "2 2"]:
-    """The matrix that turns by an angle in radians."""
+    """Returns the matrix of a rotation by an angle in radians."""
     c, s = math.cos(angle), math.sin(angle)
     return np.array([[c, -s], [s, c]])
 
@@ -61,13 +61,13 @@ def _star(rng: np.random.Generator) -> list[Polygon]:
 
 
 def _rounded(rng: np.random.Generator) -> list[Polygon]:
-    """Ellipses, boxes with round corners, and what lies between."""
+    """Samples a superellipse: between an ellipse and a box with round corners."""
     corner = _around(np.ones(64))
     return [np.sign(corner) * np.abs(corner) ** rng.uniform(0.2, 1) * [1, rng.uniform(0.4, 1)]]
 
 
 def _creature(rng: np.random.Generator) -> list[Polygon]:
-    """A body with a head and limbs."""
+    """Samples a body with a head and limbs."""
     long, thick = 0.7, rng.uniform(0.25, 0.45)
     limbs = []
     for foot in np.linspace(-0.55, 0.5, rng.integers(2, 5)):
@@ -79,7 +79,7 @@ def _creature(rng: np.random.Generator) -> list[Polygon]:
 
 
 def _vehicle(rng: np.random.Generator) -> list[Polygon]:
-    """A body with a cabin and wheels."""
+    """Samples a body with a cabin and wheels."""
     rear, front, roof = rng.uniform(-0.9, -0.3), rng.uniform(0.2, 0.8), -rng.uniform(0.45, 0.8)
     body = np.array([[-1, -0.2], [0.95, -0.2], [1, 0.3], [-1, 0.3]])
     cabin = np.array([[rear, -0.15], [rear + 0.1, roof], [front - 0.15, roof], [front, -0.15]])
@@ -89,7 +89,7 @@ def _vehicle(rng: np.random.Generator) -> list[Polygon]:
 
 
 def _plant(rng: np.random.Generator) -> list[Polygon]:
-    """Leaves around a heart."""
+    """Samples leaves around a centre."""
     count, width = rng.integers(4, 9), rng.uniform(0.13, 0.25)
     leaves = []
     for angle in (np.arange(count) + rng.uniform(-0.2, 0.2, count)) * 2 * np.pi / count:

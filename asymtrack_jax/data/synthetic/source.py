@@ -1,4 +1,4 @@
-"""Rendered sequences to train on, and others to evaluate on."""
+"""Rendered sequences for training, and held-out ones for evaluation."""
 
 import functools
 from pathlib import Path
@@ -11,30 +11,30 @@ from asymtrack_jax.data.synthetic.render import Clip
 from asymtrack_jax.data.synthetic.scene import RENDERED, Assets, make_scene
 from asymtrack_jax.errors import InputError
 
-_SINGLE, _TRAINING, _HELD_OUT = 1, 2, 3  # part of the seed: none of these share a clip
+_SINGLE, _TRAINING, _HELD_OUT = 1, 2, 3  # part of the seed, so that these share no clip
 
 
 class SyntheticSource:
     """Rendered clips as a source of training pairs (`data.sequences.Source`).
 
-    Clip i follows from the seed and i alone.
+    Clip i is determined by the seed and i.
 
     Attributes:
-        name: for messages.
+        name: name of the source in messages.
         offsets: clip i is the rows `offsets[i]` to `offsets[i + 1]`.
         boxes: xywh in pixels; NaN where the target is outside the frame.
-        visible: False where less than a fifth of the target shows.
+        visible: whether at least a fifth of the target is visible.
     """
 
     def __init__(self, config: Synthetic, seed: int = 0):
-        """Works out what every frame will show, without rendering any.
+        """Computes the boxes of all frames, without rendering.
 
         Args:
-            config: how many clips, of what size, made of what.
-            seed: of all chance.
+            config: number, size and content of the clips.
+            seed: random seed.
 
         Raises:
-            InputError: a folder is missing or holds no images, or a cut-out cannot be used.
+            InputError: a folder is missing or holds no images, or a cut-out is invalid.
         """
         self.name = "synthetic"
         self._config, self._seed = config, seed
@@ -44,27 +44,30 @@ class SyntheticSource:
         self.visible = np.concatenate([clip.visible for clip in clips])
 
     def read(self, row: int) -> Frame:
-        """Renders a frame.
+        """Renders the frame of a row, uint8 RGB.
 
         Raises:
-            InputError: the clip's photograph cannot be read.
+            InputError: the photograph of the background cannot be read.
         """
         sequence, frame = divmod(row, self._config.num_frames)
         return _clip(self._config, self._seed, sequence)[frame]
 
     def frame_name(self, row: int) -> str:
-        """The frame's name, for messages."""
+        """Names a row's frame for messages."""
         sequence, frame = divmod(row, self._config.num_frames)
         return f"frame {frame} of synthetic clip {sequence} of seed {self._seed}"
 
 
 def render_clip(num_frames: int, size: tuple[int, int] = (240, 320), seed: int = 0) -> Clip:
-    """A clip of frames of `size` (height, width), the same for the same seed.
+    """Returns a clip, determined by the seed; its first frames do not depend on their number.
 
-    Its first frames do not depend on how many follow.
+    Args:
+        num_frames: number of frames, at least 1.
+        size: height and width of the frames, at least 32 pixels.
+        seed: random seed.
 
     Raises:
-        InputError: no frames, or a side under 32 pixels.
+        InputError: there are no frames, or a side is under 32 pixels.
     """
     _check(num_frames, size)
     return Clip(make_scene((seed, _SINGLE), size), num_frames)
@@ -76,23 +79,23 @@ def read_sequences(
     size: tuple[int, int] = (240, 320),
     seed: int = 0,
     assets: Assets = RENDERED,
-    least_difficulty: float = 0.0,
-    same_kind: float = 0.0,
+    min_difficulty: float = 0.0,
+    same_class: float = 0.0,
 ) -> list[Sequence]:
-    """Sequences to evaluate on; no training clip of any seed is among them.
+    """Returns sequences for evaluation; none is a training clip of any seed.
 
     Args:
-        num_sequences: how many.
-        num_frames: of each.
-        size: height and width of the frames.
-        seed: of all chance.
-        assets: what scenes are made of.
-        least_difficulty: of a scene, as `scene.make_scene` has it.
-        same_kind: likewise.
+        num_sequences: number of sequences, at least 1.
+        num_frames: number of frames per sequence, at least 1.
+        size: height and width of the frames, at least 32 pixels.
+        seed: random seed.
+        assets: image files of objects and backgrounds.
+        min_difficulty: minimum difficulty, see `scene.make_scene`.
+        same_class: fraction of objects of the target's class, see `scene.make_scene`.
 
     Raises:
-        InputError: no sequences or frames, a side under 32 pixels, or a cut-out that cannot be
-            used.
+        InputError: there are no sequences or frames, a side is under 32 pixels, or a cut-out is
+            invalid.
     """
     _check(num_frames, size)
     if num_sequences < 1:
@@ -100,14 +103,14 @@ def read_sequences(
     sequences = []
     for number in range(num_sequences):
         key = seed, number, _HELD_OUT
-        scene = make_scene(key, size, assets, least_difficulty, same_kind)
+        scene = make_scene(key, size, assets, min_difficulty, same_class)
         clip = Clip(scene, num_frames)
         sequences.append(Sequence(f"synthetic_{number:03}", clip, clip.boxes, clip.visible))
     return sequences
 
 
 def find_assets(cutouts: Path | None, backgrounds: Path | None) -> Assets:
-    """Lists the images in two folders and all folders in them; None for neither.
+    """Lists the images in two folders recursively; none for a folder that is None.
 
     Raises:
         InputError: a folder is missing, or holds no images.
@@ -120,7 +123,7 @@ def _images(directory: Path | None, what: str) -> tuple[Path, ...]:
         return ()
     paths = sorted(p for p in directory.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if not directory.is_dir():
-        raise InputError(f"the folder of {what}, {directory}, is not there")
+        raise InputError(f"the folder of {what}, {directory}, does not exist")
     if not paths:
         suffixes = " ".join(sorted(IMAGE_SUFFIXES))
         raise InputError(f"the folder of {what}, {directory}, holds no images ({suffixes})")
@@ -139,7 +142,7 @@ def _clip(config: Synthetic, seed: int, number: int) -> Clip:
     scene = make_scene(
         *((seed, number, _TRAINING), (config.height, config.width)),
         *(_assets(config.cutouts, config.backgrounds),),
-        *(config.least_difficulty, config.same_kind),
+        *(config.min_difficulty, config.same_class),
     )
     return Clip(scene, config.num_frames)
 

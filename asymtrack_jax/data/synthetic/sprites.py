@@ -1,4 +1,4 @@
-"""Flat images of things: rendered ones, and cut-outs from files."""
+"""Sprites: images of objects with alpha, rendered or read from files (cut-outs)."""
 
 import dataclasses
 import functools
@@ -17,16 +17,16 @@ from asymtrack_jax.errors import InputError
 
 Alpha = UInt8[np.ndarray, "h w"]
 
-_NUM_SAMPLES = 96  # points that tell how much of a sprite can be seen
+_NUM_SAMPLES = 96  # points at which a sprite's visibility is tested
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sprite:
-    """An image with transparency; what is opaque by more than a half is the thing itself.
+    """An image with transparency; pixels with an alpha above one half belong to the object.
 
     Attributes:
-        alpha: 255 where opaque.
-        colours: makes the RGB image, when the first frame needs it.
+        alpha: opacity, 255 where opaque.
+        colours: renders the RGB image, on first use.
     """
 
     alpha: Alpha
@@ -34,13 +34,13 @@ class Sprite:
 
     @functools.cached_property
     def image(self) -> UInt8[np.ndarray, "h w 4"]:
-        """RGB times alpha, and alpha."""
+        """RGB premultiplied by alpha, and alpha."""
         colours = cv2.multiply(self.colours(), cv2.merge([self.alpha] * 3), scale=1 / 255)
         return np.dstack([colours, self.alpha])
 
     @functools.cached_property
     def outline(self) -> Float32[np.ndarray, "2 points"]:
-        """Where alpha crosses a half between neighbouring pixels: x, y about the centre, pixels."""
+        """Points where alpha crosses one half: x, y relative to the centre, pixels."""
         alpha = np.pad(self.alpha, 1)
         opaque = alpha > 127
         points = []
@@ -54,7 +54,7 @@ class Sprite:
 
     @functools.cached_property
     def samples(self) -> Float32[np.ndarray, "2 samples"]:
-        """Points spread evenly over the thing: x, y about the centre, pixels."""
+        """Points spread evenly over the object: x, y relative to the centre, pixels."""
         y, x = np.nonzero(self.alpha > 127)
         chosen = np.linspace(0, len(x) - 1, _NUM_SAMPLES).astype(int)
         return self._about_centre(np.stack([x, y])[:, chosen])
@@ -70,13 +70,13 @@ class Sprite:
 
 
 def rendered(parts: Sequence[Polygon], side: float, hue: float, look: Sequence[int]) -> Sprite:
-    """A thing made of polygons, so large that the geometric mean of width and height is `side`.
+    """Renders a sprite of polygons.
 
     Args:
-        parts: later ones lie on earlier ones and may differ from them in colours.
-        side: pixels.
-        hue: degrees.
-        look: seed of the colours.
+        parts: polygons; later ones cover earlier ones and may differ in colours.
+        side: geometric mean of width and height, pixels.
+        hue: mean hue, degrees.
+        look: random seed of the colours.
     """
     low = np.min([part.min(axis=0) for part in parts], axis=0)
     high = np.max([part.max(axis=0) for part in parts], axis=0)
@@ -102,24 +102,24 @@ def rendered(parts: Sequence[Polygon], side: float, hue: float, look: Sequence[i
 
 
 def cutout(path: Path, side: float, longest: float, mirrored: bool = False) -> Sprite:
-    """A thing from a file, of the size that `rendered` would give it, or smaller.
+    """Makes a sprite of an image file.
 
     Args:
-        path: of an RGBA image.
+        path: path of an RGBA image.
         side: geometric mean of width and height, pixels.
-        longest: most pixels that either of them gets.
-        mirrored: left becomes right.
+        longest: maximum width and height, pixels.
+        mirrored: whether to mirror it horizontally.
 
     Raises:
-        InputError: the file is unreadable, has no alpha channel, or shows nothing.
+        InputError: the file cannot be read, has no alpha channel, or is transparent everywhere.
     """
     image = _read_cutout(path)[:, :: -1 if mirrored else 1]
     height, width = image.shape[:2]
     scale = min(side / math.sqrt(height * width), longest / max(height, width))
     size = max(2, round(scale * width)), max(2, round(scale * height))
     shrinks = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    image = cv2.resize(image, size, interpolation=shrinks)  # of colours that alpha multiplied
-    image *= 255 / image[..., 3].max()  # so that the thinnest thing stays opaque somewhere
+    image = cv2.resize(image, size, interpolation=shrinks)  # colours are premultiplied
+    image *= 255 / image[..., 3].max()  # keeps thin objects opaque somewhere
     colours = image[..., :3] * (255 / np.maximum(image[..., 3:], 1))
     return Sprite(
         np.rint(image[..., 3]).astype(np.uint8),
@@ -129,7 +129,7 @@ def cutout(path: Path, side: float, longest: float, mirrored: bool = False) -> S
 
 @functools.lru_cache(maxsize=256)
 def _read_cutout(path: Path) -> Float32[np.ndarray, "h w 4"]:
-    """Reads an RGBA image, less its empty margin; RGB times alpha, and alpha, in [0, 255]."""
+    """Reads an RGBA image without its empty margin, premultiplied by alpha, in [0, 255]."""
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
@@ -143,15 +143,15 @@ def _read_cutout(path: Path) -> Float32[np.ndarray, "h w 4"]:
         raise InputError(f"cut-out {path} has no alpha channel; an 8-bit RGBA image was expected")
     y, x = np.nonzero(image[..., 3] > 127)
     if not len(y):
-        raise InputError(f"cut-out {path} shows nothing: its alpha is below a half everywhere")
+        raise InputError(f"cut-out {path} is empty: its alpha is below one half everywhere")
     image = image[y.min() : y.max() + 1, x.min() : x.max() + 1, [2, 1, 0, 3]].astype(np.float32)
     image[..., :3] *= image[..., 3:] / 255
     return image
 
 
 def _shaded(image: Frame, alpha: Alpha, strength: float) -> Frame:
-    """Darkens a thing towards its edge, as if it were round."""
-    near = 1 + min(alpha.shape) // 5  # the mean of alpha about a point on the edge is a half
+    """Darkens an object towards its edge, as if it were round."""
+    near = 1 + min(alpha.shape) // 5  # the mean of alpha around a point on the edge is one half
     mean = cv2.blur(alpha, (near, near), borderType=cv2.BORDER_CONSTANT)
     light = cv2.convertScaleAbs(mean, alpha=2 * strength, beta=255 * (1 - 2 * strength))
     return cv2.multiply(image, cv2.merge([light] * 3), scale=1 / 255)  # pyright: ignore[reportReturnType]

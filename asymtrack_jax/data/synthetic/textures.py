@@ -1,4 +1,4 @@
-"""Surfaces and backdrops. Every texture is a window of one of a few large patterns, in colours."""
+"""Textures of objects and backgrounds: coloured parts of a few large greyscale patterns."""
 
 import functools
 import math
@@ -12,8 +12,8 @@ from asymtrack_jax.data.synthetic.shapes import Polygon, rotation, shape
 
 Level = UInt8[np.ndarray, "_ _"]
 
-_SIDE = 768  # of a pattern, pixels
-_DRAWN_BITS = 6  # OpenCV draws at fractions of a pixel with so many bits
+_SIDE = 768  # side of a pattern, pixels
+_DRAWN_BITS = 6  # fractional bits of coordinates in OpenCV's drawing
 
 
 def texture(
@@ -22,29 +22,35 @@ def texture(
     hue: float,
     zoom: tuple[float, float] = (0.06, 0.4),
 ) -> Frame:
-    """A surface about a hue.
+    """Samples a texture with colours around a hue.
 
     Args:
-        rng: source of all chance.
+        rng: random generator.
         size: height and width of the image.
-        hue: degrees.
-        zoom: least and largest share of a pattern that the longer side shows.
+        hue: mean hue, degrees.
+        zoom: minimum and maximum extent of the longer side, over that of a pattern.
+
+    Returns:
+        uint8 RGB.
     """
     image = _paint(rng, size, hue, zoom)
-    if rng.random() < 0.5:  # a second surface shows through holes in the first
+    if rng.random() < 0.5:  # a second texture shows through holes in the first
         holes = _window(rng, size, zoom, _patterns()[0]) > rng.uniform(130, 220)
         cv2.copyTo(_paint(rng, size, hue + rng.normal(0, 60), zoom), holes.view(np.uint8), image)
     return image
 
 
 def backdrop(rng: np.random.Generator, size: tuple[int, int], hue: float, clutter: float) -> Frame:
-    """A place to see things in.
+    """Samples a background.
 
     Args:
-        rng: source of all chance.
+        rng: random generator.
         size: height and width of the image.
-        hue: degrees.
-        clutter: from 0, a bare surface, to 1, strewn with things.
+        hue: mean hue, degrees.
+        clutter: amount of small shapes, from 0 (none) to 1.
+
+    Returns:
+        uint8 RGB.
     """
     image = texture(rng, size, hue, (0.3, 0.8))
     for _ in range(round(3 * clutter)):
@@ -58,7 +64,7 @@ def backdrop(rng: np.random.Generator, size: tuple[int, int], hue: float, clutte
 
 
 def fill(image: Level, polygon: Polygon) -> None:
-    """Fills a polygon with 255; its points are continuous, where OpenCV centres pixels on them."""
+    """Fills a polygon with 255; its points are in continuous pixel coordinates."""
     points = np.rint((polygon - 0.5) * (1 << _DRAWN_BITS)).astype(np.int32)
     cv2.fillPoly(image, [points], 255, cv2.LINE_AA, _DRAWN_BITS)
 
@@ -66,7 +72,7 @@ def fill(image: Level, polygon: Polygon) -> None:
 def _paint(
     rng: np.random.Generator, size: tuple[int, int], hue: float, zoom: tuple[float, float]
 ) -> Frame:
-    """A window of any pattern, its levels coloured along a ramp of a few colours."""
+    """Samples a part of a pattern, its levels mapped to a random colour ramp."""
     count = rng.integers(2, 5)
     hues = (hue + rng.normal(0, 25, count)) % 360
     saturations = np.clip(rng.random() + rng.normal(0, 0.15, count), 0, 1)
@@ -82,7 +88,7 @@ def _paint(
 def _window(
     rng: np.random.Generator, size: tuple[int, int], zoom: tuple[float, float], kind: list[Level]
 ) -> Level:
-    """A part of a pattern, from near or far."""
+    """Samples a part of a pattern at a random scale."""
     pattern = kind[rng.integers(len(kind))]
     scale = math.exp(rng.uniform(*np.log(zoom))) * _SIDE / max(size)
     height, width = (math.ceil(scale * side) for side in size)
@@ -93,7 +99,7 @@ def _window(
 
 @functools.cache
 def _patterns() -> list[list[Level]]:
-    """Patterns by kind, the same in every process; the first is soft clouds."""
+    """Returns patterns by kind, identical in every process; the first is soft clouds."""
     rng = np.random.default_rng(0)
     swell, patches = _noise(rng, 2.6), _noise(rng, 1.8)
     fibres = _noise(rng, 1.2, stretch=8.0)
@@ -127,7 +133,7 @@ def _patterns() -> list[list[Level]]:
 
 
 def _soft(level: np.ndarray) -> Level:
-    """Levels in [0, 1] as bytes, with no edge so hard that it would show pixels from near."""
+    """Converts levels in [0, 1] to uint8, blurred slightly to avoid aliasing."""
     blurred = cv2.GaussianBlur(255 * level.astype(np.float32), (0, 0), 0.7)
     return np.rint(blurred).astype(np.uint8)
 
@@ -135,7 +141,7 @@ def _soft(level: np.ndarray) -> Level:
 def _noise(
     rng: np.random.Generator, slope: float, stretch: float = 1.0
 ) -> Float64[np.ndarray, "S S"]:
-    """Noise in [0, 1]; its amplitude falls with a power of the frequency."""
+    """Samples noise in [0, 1] whose amplitude falls with a power of the frequency."""
     frequency = _SIDE * np.fft.fftfreq(_SIDE)
     spectrum = np.fft.fft2(rng.standard_normal((_SIDE, _SIDE)))
     spectrum /= (2 + np.hypot(stretch * frequency[:, None], frequency)) ** slope
@@ -146,7 +152,7 @@ def _noise(
 def _cells(
     rng: np.random.Generator, count: int
 ) -> tuple[Float32[np.ndarray, "S S"], Float64[np.ndarray, "S S"]]:
-    """The distance to the nearest of some points, and a level for each point's cell."""
+    """Samples Voronoi cells: the distance to the nearest point, and one level per cell."""
     away = np.full((_SIDE, _SIDE), 255, np.uint8)
     away[tuple(rng.integers(0, _SIDE, (2, count)))] = 0
     kind = cv2.DIST_LABEL_PIXEL

@@ -11,13 +11,18 @@ from asymtrack_jax.files import atomic_directory
 
 
 def write_sequence(sequence: Sequence, folder: Path, jpeg_quality: int) -> None:
-    """Writes a sequence's images and boxes, all or nothing; nothing if they are there already.
+    """Writes a sequence's images and boxes atomically; does nothing if they exist already.
 
-    They are `img/*.jpg` and `groundtruth.txt`, one line x,y,w,h per frame, nan where less than a
-    fifth of the target shows.
+    The files are `img/*.jpg` and `groundtruth.txt`, one line x,y,w,h per frame, nan where less than
+    a fifth of the target is visible.
+
+    Args:
+        sequence: the sequence to write.
+        folder: folder to write.
+        jpeg_quality: quality of the images, 0 to 100.
 
     Raises:
-        InputError: the folder holds another sequence, or a frame's photograph cannot be read.
+        InputError: the folder holds something else, or a frame's photograph cannot be read.
     """
     boxes = sequence.boxes.copy()
     if sequence.visible is not None:

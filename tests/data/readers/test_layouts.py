@@ -1,4 +1,4 @@
-"""Every reader on a small tree in the layout that its data set unpacks to."""
+"""Every reader on a small tree in the layout that its dataset unpacks to."""
 
 import json
 
@@ -168,7 +168,7 @@ def test_a_folder_of_sequences(tmp_path):
 
 
 def test_data_sets_have_names(tmp_path):
-    with pytest.raises(InputError, match="unknown data set 'lasso'; there are: lasot, got10k_vot"):
+    with pytest.raises(InputError, match="unknown dataset 'lasso'; there are: lasot, got10k_vot"):
         read_index("lasso", tmp_path)
     tracks_tree(tmp_path)
     assert len(read_index("stills", tmp_path)) == 3
@@ -178,7 +178,7 @@ def test_data_sets_have_names(tmp_path):
 
 
 READERS = {
-    folder: "no folder .*missing: expected one folder a sequence",
+    folder: "no folder .*missing: expected one folder per sequence",
     lasot: "no folder .*missing: expected LaSOT",
     got10k: "no folder .*missing/train: expected GOT-10k",
     trackingnet: "no folder .*missing/TRAIN_0/anno: expected TrackingNet",
