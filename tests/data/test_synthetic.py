@@ -275,7 +275,10 @@ def test_bad_cutouts_are_named(tmp_path, name, image, message):
 
 def test_missing_and_empty_folders_are_named(tmp_path):
     for field, what in (("cutouts", "cut-outs"), ("backgrounds", "backgrounds")):
-        for directory, problem in ((tmp_path, "holds no images"), (tmp_path / "x", "does not exist")):
+        for directory, problem in (
+            (tmp_path, "holds no images"),
+            (tmp_path / "x", "does not exist"),
+        ):
             with pytest.raises(InputError, match=f"folder of {what}, {directory}, {problem}"):
                 SyntheticSource(dataclasses.replace(SMALL, **{field: directory}))
     with pytest.raises(InputError, match="--jpeg-quality must be 0 to 100"):
