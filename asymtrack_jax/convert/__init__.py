@@ -1,1 +1,1 @@
-"""Published PyTorch checkpoints, in and out; PyTorch is not needed."""
+"""Conversion from and to published PyTorch checkpoints, without PyTorch."""

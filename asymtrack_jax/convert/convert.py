@@ -1,6 +1,6 @@
-"""Published checkpoints to checkpoints of this project, and back.
+"""Converts published checkpoints to checkpoints of this project, and back.
 
-Each function writes its output whole or not at all, and returns a summary for people to read.
+The functions write their output atomically and return a summary as text.
 """
 
 import dataclasses
@@ -34,20 +34,21 @@ def from_pytorch(
     """Converts a published checkpoint to one of this project.
 
     Args:
-        path: file of `torch.save`. Its state dict `net` is a tracker's, or with `backbone` its
-            state dict `state_dict` is an ImageNet EfficientMod-xxs; nothing else in it is read.
-        variant: the network to make of it; the shapes must fit.
+        path: file written by `torch.save`. The state dict `net` of a tracker is read, or with
+            `backbone` the state dict `state_dict` of an ImageNet EfficientMod-xxs; other content is
+            ignored.
+        variant: name of the variant, whose shapes must match.
         output: checkpoint directory to write.
-        backbone: whether the file holds a backbone only. What it lacks is freshly initialised.
-        seed: of the fresh values.
+        backbone: whether the file holds a backbone only; all other variables are initialised.
+        seed: random seed of the initialisation.
         overwrite: replace the checkpoint in a directory that exists.
 
     Returns:
-        A summary of what was read, converted, dropped and freshly initialised.
+        A summary of what was read, converted, dropped and initialised.
 
     Raises:
         InputError: the file is damaged, unsafe or of another network, a weight is not finite, or
-            the directory exists or is a file.
+            the output exists or is a file.
     """
     _check_output(output, overwrite)
     if output.is_file():
@@ -81,7 +82,7 @@ def from_pytorch(
         fresh = _count_exemptions(table.fresh, initial)
         arrays = initial | arrays
         metadata |= {"fresh": fresh, "seed": seed}
-        summary += (f"  freshly initialised with seed {seed}: {line}" for line in fresh)
+        summary += (f"  initialised with seed {seed}: {line}" for line in fresh)
     variables = flax.traverse_util.unflatten_dict(arrays, sep="/")
     checkpoint.save(output, config, variables, metadata, overwrite=overwrite)
     summary.append(f"wrote {output}: {variant}, {rules.count_parameters(arrays):,} parameters")
@@ -100,13 +101,13 @@ def from_pytorch(
 
 
 def to_pytorch(directory: Path, output: Path, *, overwrite: bool = False) -> str:
-    """Writes a checkpoint of this project as the published network's state dict.
+    """Converts a checkpoint of this project to the published network's state dict.
 
-    Names, layouts and the training form are the published ones, so that PyTorch loads it strictly.
-    Tensors that the published network has but never uses are zeros.
+    Names and layouts are the published ones of the training form, so that PyTorch loads it
+    strictly. Tensors that the published network has but does not use are zeros.
 
     Args:
-        directory: the checkpoint.
+        directory: directory of the checkpoint.
         output: safetensors file to write.
         overwrite: replace a file that exists.
 
@@ -114,14 +115,14 @@ def to_pytorch(directory: Path, output: Path, *, overwrite: bool = False) -> str
         A summary of what was written.
 
     Raises:
-        InputError: there is no valid checkpoint, the file exists, its folder does not, or it is a
-            directory.
+        InputError: there is no valid checkpoint, the output exists or is a directory, or its folder
+            does not exist.
     """
     _check_output(output, overwrite)
     if output.is_dir():
         raise InputError(f"{output} is a directory, and --output a file to write; choose another")
     if not output.parent.is_dir():
-        raise InputError(f"there is no folder {output.parent} to write {output.name} in; make it")
+        raise InputError(f"there is no folder {output.parent} for {output.name}; create it first")
     saved = checkpoint.read(directory)
     arrays = _flatten(saved.variables)
     table = rules.tracker_table(saved.config)
@@ -177,7 +178,7 @@ def _expected(config: ModelConfig) -> Mapping[str, rules.TensorLike]:
 def _read_finite(
     path: Path, table: rules.Table, tensors: Mapping[str, Tensor]
 ) -> dict[str, np.ndarray]:
-    """Our arrays by path, float32, once all published tensors are known to be finite."""
+    """Reads arrays by our paths, float32; raises `InputError` if a value is not finite."""
     broken = []
 
     def read(name: str) -> np.ndarray:
@@ -193,7 +194,7 @@ def _read_finite(
 
 
 def _float32(array: np.ndarray) -> np.ndarray:
-    # What does not fit becomes infinite and is reported as that.
+    # Values beyond float32 become infinite, which is reported.
     with np.errstate(over="ignore", invalid="ignore"):
         return array.astype(np.float32)
 
@@ -203,7 +204,7 @@ def _flatten(variables: Mapping) -> dict:
 
 
 def _count_exemptions(exemptions: Iterable[rules.Exemption], names: Iterable[str]) -> list[str]:
-    """One line an exemption that covers any of the names."""
+    """Formats one line per exemption that covers any of the names."""
     names = list(names)
     lines = []
     for exemption in exemptions:
@@ -213,7 +214,7 @@ def _count_exemptions(exemptions: Iterable[rules.Exemption], names: Iterable[str
 
 
 def _twins(variant: str) -> list[str]:
-    """A note if weights alone cannot tell the variant from another."""
+    """Notes variants whose weights have the same shapes, which a file cannot tell apart."""
     config = VARIANTS[variant]
     sizes = {"search_size": config.search_size, "template_size": config.template_size}
     twins = [

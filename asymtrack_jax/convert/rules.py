@@ -1,10 +1,10 @@
-"""Published names and layouts against ours, as tables that are read in both directions.
+"""Tables that map published names and layouts to ours, usable in both directions.
 
-A rule ties tensors of the published PyTorch state dict to arrays of our variables and says how the
-numbers are laid out on either side. Rules for one kind of block are written once, relative to the
-block; `tracker_table` and `backbone_table` put them where a configuration has such blocks. What a
-state dict holds beside that is dropped by name and for a reason, and what it lacks is named
-likewise. Whatever a table does not speak of is an error: `problems` finds all of them.
+A rule maps tensors of the published PyTorch state dict to arrays of our variables, with their
+layouts. Rules for one kind of block are written once, relative to the block; `tracker_table` and
+`backbone_table` place them according to a configuration. Published tensors without a counterpart,
+and variables that a state dict lacks, are listed as exemptions with their reasons. Conversion is
+strict: `problems` reports all names that a table does not cover.
 """
 
 import collections
@@ -25,7 +25,12 @@ Rules = tuple["Rule", ...]
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How arrays change on the way from PyTorch's tensors to ours, and exactly back."""
+    """A conversion from PyTorch's tensors to our arrays, and its exact inverse.
+
+    Attributes:
+        to_ours: converts the published tensors of a rule to our arrays.
+        to_published: converts our arrays of a rule to the published tensors.
+    """
 
     to_ours: Callable[..., Arrays]
     to_published: Callable[..., Arrays]
@@ -41,7 +46,7 @@ def _hwio_to_oihw(kernel: np.ndarray) -> np.ndarray:
 
 SAME = Layout(lambda array: (array,), lambda array: (array,))
 TRANSPOSED = Layout(lambda weight: (weight.T,), lambda kernel: (kernel.T,))
-CONVOLUTION = Layout(  # depthwise ones too: both sides have one input channel a group
+CONVOLUTION = Layout(  # also depthwise: both layouts have one input channel per group
     lambda weight: (_oihw_to_hwio(weight),),
     lambda kernel: (_hwio_to_oihw(kernel),),
 )
@@ -49,7 +54,7 @@ QUERY_KEY_VALUE = Layout(  # published as one linear layer
     lambda weight: tuple(np.split(weight.T, 3, axis=1)),
     lambda *kernels: (np.concatenate(kernels, axis=1).T,),
 )
-BRANCHES = Layout(  # published as a convolution each
+BRANCHES = Layout(  # published as one convolution per branch
     lambda *weights: (np.stack([_oihw_to_hwio(weight) for weight in weights]),),
     lambda branches: tuple(_hwio_to_oihw(kernel) for kernel in branches),
 )
@@ -57,13 +62,13 @@ BRANCHES = Layout(  # published as a convolution each
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """Published tensors and the arrays of ours that hold the same numbers.
+    """A correspondence of published tensors to our arrays.
 
     Attributes:
         published: names in the state dict, such as `bottleneck.weight`.
         ours: paths in a collection of our variables, such as `neck/kernel`.
-        layout: how the numbers are laid out on either side.
-        collection: of our variables.
+        layout: conversion between the layouts.
+        collection: collection of our variables, `params` or `batch_stats`.
     """
 
     published: tuple[str, ...]
@@ -73,31 +78,37 @@ class Rule:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Paths of ours with their collection, such as `params/neck/kernel`."""
+        """Our paths with their collection, such as `params/neck/kernel`."""
         return tuple(f"{self.collection}/{path}" for path in self.ours)
 
 
 @dataclasses.dataclass(frozen=True)
 class Exemption:
-    """Names without a counterpart on the other side, and why that is right."""
+    """Names without a counterpart, and the reason.
+
+    Attributes:
+        name: short description, for summaries.
+        pattern: regular expression that matches the names.
+        reason: explanation, for summaries.
+    """
 
     name: str
     pattern: str
     reason: str
 
     def covers(self, name: str) -> bool:
-        """Whether a published name, or a path of ours, is one of these."""
+        """Tells whether a published name, or one of our paths, is exempted."""
         return re.fullmatch(self.pattern, name) is not None
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """All there is to say about one kind of state dict.
+    """The complete mapping of one kind of state dict.
 
     Attributes:
-        rules: what is converted.
-        dropped: published tensors that have no place here.
-        fresh: paths of ours that such a state dict has nothing for.
+        rules: rules of all converted tensors.
+        dropped: published tensors without a counterpart.
+        fresh: our paths without a counterpart, which are initialised.
     """
 
     rules: Rules
@@ -181,7 +192,7 @@ def _corner_tower(suffix: str) -> Rules:
 
 
 def _place(published: str, ours: str, rules: Iterable[Rule]) -> Iterator[Rule]:
-    """Puts the rules of a block where the block is on either side."""
+    """Prefixes the rules of a block with the block's published and our path."""
     for rule in rules:
         yield dataclasses.replace(
             rule,
@@ -191,10 +202,10 @@ def _place(published: str, ours: str, rules: Iterable[Rule]) -> Iterator[Rule]:
 
 
 def tracker_table(config: ModelConfig) -> Table:
-    """What the `net` of a published tracker checkpoint is to a network of this size.
+    """Returns the table of a published tracker's state dict `net`.
 
-    The blocks of a published stage are numbered through: first its basic blocks, then the template
-    modulation (stages 2 and 3), the object perception enhancement and the attention (stage 3).
+    The blocks of a published stage are numbered consecutively: basic blocks, template modulation
+    (stages 2 and 3), object perception enhancement, attention (stage 3).
     """
     rules = [*_place("backbone.patch_embed", "backbone/patch_embed", PATCH_EMBED)]
     for i, depth in enumerate(config.depths):
@@ -215,24 +226,24 @@ def tracker_table(config: ModelConfig) -> Table:
         Exemption(
             "post_kernels",
             r"backbone\.layers\.[12]\.blocks\.\d+\.post_kernels\.(weight|bias)",
-            "a layer of the template modulation that the published network never runs",
+            "a layer of the template modulation that the published network does not use",
         ),
         Exemption(
             "modulation downsample",
             r"backbone\.layers\.[12]\.blocks\.\d+\.downsample\.(proj|norm)\.(weight|bias)",
-            "another layer of the template modulation that the published network never runs",
+            "another layer of the template modulation that the published network does not use",
         ),
         Exemption(
             "num_batches_tracked",
             r"box_head\.conv[1-4]_(tl|br)\.1\.num_batches_tracked",
-            "training steps seen by a batch norm, which one with a fixed momentum never reads",
+            "steps counted by a batch norm, which one with a fixed momentum does not use",
         ),
     )
     return Table(tuple(rules), dropped)
 
 
 def unused_tensors(config: ModelConfig) -> dict[str, np.ndarray]:
-    """What `tracker_table` drops, as zeros: the published network loads nothing without them."""
+    """Returns the tensors that `tracker_table` drops as zeros, for strict loading in PyTorch."""
     zeros = {}
     for i in (1, 2):
         C, N = config.widths[i], config.num_kernels[i - 1]
@@ -255,10 +266,10 @@ def unused_tensors(config: ModelConfig) -> dict[str, np.ndarray]:
 
 
 def backbone_table(config: ModelConfig) -> Table:
-    """What an ImageNet EfficientMod-xxs checkpoint is to a network of this size.
+    """Returns the table of an ImageNet EfficientMod-xxs checkpoint's `state_dict`.
 
-    Its third stage has six basic blocks and an attention block. The network keeps the first basic
-    blocks of each stage, as many as it has, and the attention block.
+    Its third stage has six basic blocks and an attention block. The network uses the first
+    `config.depths[i]` basic blocks of each stage, and the attention block.
     """
     rules = [*_place("patch_embed", "backbone/patch_embed", PATCH_EMBED)]
     for i, depth in enumerate(config.depths):
@@ -271,16 +282,16 @@ def backbone_table(config: ModelConfig) -> Table:
         Exemption(
             "stage 3, later basic blocks",
             rf"layers\.2\.blocks\.[{config.depths[2]}-5]\..*",
-            f"the network's stage 3 has the first {config.depths[2]} of 6 only",
+            f"the network's stage 3 has only the first {config.depths[2]} of 6",
         ),
-        Exemption("stage 4", r"layers\.3\..*", "the network has the first three stages only"),
-        Exemption("classifier", r"(norm|head)\.(weight|bias)", "the network has a head of its own"),
+        Exemption("stage 4", r"layers\.3\..*", "the network has only the first three stages"),
+        Exemption("classifier", r"(norm|head)\.(weight|bias)", "the network has its own head"),
     )
     fresh = (
         Exemption(
             "modulation",
             r"params/backbone/stage[23]/modulation/.*",
-            "the ImageNet network has one stream only",
+            "the ImageNet network has only one stream",
         ),
         Exemption(
             "perception",
@@ -297,7 +308,7 @@ def backbone_table(config: ModelConfig) -> Table:
 
 
 class TensorLike(Protocol):
-    """What is known of a tensor before it is read."""
+    """Shape and dtype of a tensor, which need not have been read."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...  # noqa: D102
@@ -309,15 +320,15 @@ class TensorLike(Protocol):
 def problems(
     table: Table, tensors: Mapping[str, TensorLike], variables: Mapping[str, TensorLike]
 ) -> dict[str, list[str]]:
-    """Everything that keeps a state dict from being converted; nothing if all is well.
+    """Checks a state dict against a table; the result is empty if it can be converted.
 
     Args:
-        table: made for the network's configuration.
+        table: table of the network's configuration.
         tensors: the state dict.
         variables: shapes of the network's variables by path, such as `params/neck/kernel`.
 
     Returns:
-        Names, by what is wrong with them.
+        Affected names by kind of problem.
     """
     found = collections.defaultdict(list)
     names = collections.Counter(name for rule in table.rules for name in rule.published)
@@ -347,7 +358,7 @@ def problems(
 
 
 def to_ours(table: Table, read: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
-    """Arrays by path of ours, made of published tensors that `read` gets by name."""
+    """Converts published tensors, which `read` returns by name, to our arrays by path."""
     arrays = {}
     for rule in table.rules:
         converted = rule.layout.to_ours(*map(read, rule.published))
@@ -356,7 +367,7 @@ def to_ours(table: Table, read: Callable[[str], np.ndarray]) -> dict[str, np.nda
 
 
 def to_published(table: Table, read: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
-    """Published tensors by name, made of our arrays that `read` gets by path."""
+    """Converts our arrays, which `read` returns by path, to published tensors by name."""
     tensors = {}
     for rule in table.rules:
         converted = rule.layout.to_published(*map(read, rule.paths))
@@ -365,5 +376,5 @@ def to_published(table: Table, read: Callable[[str], np.ndarray]) -> dict[str, n
 
 
 def count_parameters(arrays: Mapping[str, TensorLike]) -> int:
-    """Numbers that training changes: the batch norms' running statistics are none."""
+    """Counts trainable parameters, that is, without the batch norms' running statistics."""
     return sum(math.prod(a.shape) for path, a in arrays.items() if path.startswith("params/"))

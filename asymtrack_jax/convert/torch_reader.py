@@ -1,18 +1,17 @@
-"""Reads tensors out of files that `torch.save` wrote, without PyTorch and without trust.
+"""Safe reader of tensors in files that `torch.save` wrote, without PyTorch.
 
-Such a file is a zip archive: `NAME/data.pkl` is a pickle of the saved object, and every tensor's
-numbers are a record `NAME/data/KEY` of their own, which the pickle refers to. Unpickling in the
-usual way imports and calls whatever the file names, and hashes what it builds, which may take for
-ever. Here `_unpickle` goes through the pickle's opcodes itself. Nothing is ever imported or
-called, and a call that the pickle asks for is answered as follows.
+Such a file is a zip archive: `NAME/data.pkl` is a pickle of the saved object, which refers to one
+record `NAME/data/KEY` of values per tensor. Python's unpickler imports and calls any function that
+the file names, and may hash large structures without end. Here `_unpickle` interprets the pickle's
+opcodes. It never imports or calls what the file names; calls are handled as follows.
 
-- The few functions that tensors and state dicts are made of: by our own equivalents.
-- Anything else from the standard library, numpy or torch: the file is refused, naming the call,
-  unless it is known as plain data (`_PLAIN_DATA`: dates, paths, numpy scalars, ...).
-- Anything from elsewhere: by `_INERT`. Published checkpoints hold objects of classes that exist
-  only in their authors' repositories; whatever they were, they do nothing here.
+- The few functions that tensors and state dicts consist of: by equivalents defined here.
+- Others from the standard library, numpy or torch: an error that names the call, unless the
+  function constructs plain data (`_PLAIN_DATA`: dates, paths, numpy scalars, ...).
+- All others: by the placeholder `_INERT`, since published checkpoints hold objects of classes that
+  exist only in their authors' repositories.
 
-What a file may cost is bounded by the three numbers below.
+The three limits below bound time and memory.
 """
 
 import contextlib
@@ -37,8 +36,8 @@ from asymtrack_jax.errors import InputError
 
 # A training checkpoint of the published network has some 900 records, the largest of 2.4 MB, and
 # 50,000 opcodes in its pickle, most of them for the optimiser's state.
-_MAX_DIRECTORY = 2**22  # bytes that are read to find the records
-_MAX_RECORD = 2**24  # bytes of a record that is read, the pickle being one
+_MAX_DIRECTORY = 2**22  # bytes read to locate the records
+_MAX_RECORD = 2**24  # bytes of a record, the pickle included
 _MAX_OPCODES = 2**18
 
 _DTYPES = {
@@ -82,20 +81,20 @@ _DAMAGED_PICKLE = (pickle.UnpicklingError, IndexError, KeyError, TypeError, Valu
 
 @contextlib.contextmanager
 def open_state_dict(path: Path, key: str) -> "Iterator[dict[str, Tensor]]":
-    """Opens the state dict that a checkpoint holds under a key.
+    """Opens the state dict under a key of a checkpoint.
 
-    The tensors' shapes and types are known at once, and have been checked against the file; their
-    numbers are read by `Tensor.read`, while the context is open.
+    The tensors' shapes and dtypes have been checked against the file; their values are read by
+    `Tensor.read` while the context is open.
 
     Args:
-        path: a file that `torch.save` wrote, PyTorch 1.6 or newer.
-        key: where in the saved dict the state dict is.
+        path: file written by `torch.save` of PyTorch 1.6 or newer.
+        key: key of the state dict in the saved dict.
 
     Yields:
         The state dict, in the file's order.
 
     Raises:
-        InputError: there is no such file, it is something else, damaged or unsafe, or has no state
+        InputError: the file does not exist, is of another kind, damaged or unsafe, or has no state
             dict under that key.
     """
     with _open_archive(path) as archive:
@@ -104,7 +103,7 @@ def open_state_dict(path: Path, key: str) -> "Iterator[dict[str, Tensor]]":
 
 @dataclasses.dataclass(frozen=True)
 class _Archive:
-    """The zip archive, and the folder inside it that all records are in."""
+    """The zip archive, and the folder of its records."""
 
     path: Path
     zip: zipfile.ZipFile
@@ -115,7 +114,7 @@ class _Archive:
         raise InputError(f"{self.path} {one_line}")
 
     def record(self, name: str) -> zipfile.ZipInfo:
-        """Where a record is; its size is what the file really has room for, and within reason."""
+        """Locates a record, and checks its size against the file's and the limit."""
         try:
             info = self.zip.getinfo(f"{self.folder}/{name}")
         except KeyError:
@@ -123,7 +122,7 @@ class _Archive:
         if info.compress_type != zipfile.ZIP_STORED:
             self.fail(f"was not written by torch.save: record {name!r} is compressed")
         if info.file_size != info.compress_size or info.file_size > self.path.stat().st_size:
-            self.fail(f"is damaged: record {name!r} is said to be larger than the file")
+            self.fail(f"is damaged: record {name!r} claims to be larger than the file")
         if info.file_size > _MAX_RECORD:
             self.fail(
                 f"is not a checkpoint of this network: its record {name!r} has {info.file_size:,} "
@@ -141,7 +140,7 @@ class _Archive:
 
 @dataclasses.dataclass(frozen=True)
 class _Storage:
-    """A record of numbers, as the pickle describes it: unchecked."""
+    """A record of values as described by the pickle, unchecked."""
 
     archive: _Archive
     type: str
@@ -151,13 +150,13 @@ class _Storage:
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """A tensor whose numbers are still in the file.
+    """A tensor whose values have not been read.
 
     Attributes:
-        storage: the numbers, which other tensors may share.
-        offset: the first element's position in the storage.
+        storage: record of the values, which tensors may share.
+        offset: position of the first element in the storage.
         shape: sizes of the axes.
-        strides: steps along the axes, in elements.
+        strides: strides of the axes, in elements.
     """
 
     storage: _Storage
@@ -167,11 +166,11 @@ class Tensor:
 
     @property
     def dtype(self) -> np.dtype | None:
-        """Type of the numbers; None if numpy has no such type."""
+        """Dtype of the values; None if numpy has no such dtype."""
         return _DTYPES.get(self.storage.type)
 
     def read(self) -> np.ndarray:
-        """The numbers, in the tensor's shape and type."""
+        """Reads the values, in the tensor's shape and dtype."""
         storage = self.storage
         numbers = np.frombuffer(storage.archive.read(f"data/{storage.key}"), self.dtype)
         itemsize = numbers.itemsize
@@ -183,7 +182,7 @@ class Tensor:
         )
 
     def problem(self) -> str | None:
-        """What is wrong with the tensor's description, whose values come from the file."""
+        """Describes what is invalid in the tensor's description; None if nothing is."""
         storage = self.storage
         if not isinstance(storage, _Storage) or not isinstance(storage.key, str):
             return "has no storage"
@@ -193,16 +192,16 @@ class Tensor:
             and len(self.shape) == len(self.strides)
             and _is_sizes((self.offset, storage.size))
         ):
-            return "has sizes that are no sizes"
+            return "has invalid sizes"
         steps = zip(self.shape, self.strides, strict=True)
         end = self.offset + sum((size - 1) * step for size, step in steps) + 1
         count = math.prod(self.shape)
         if count > storage.size or (count and end > storage.size):
-            return f"of shape {self.shape} does not fit in its {storage.size} stored numbers"
+            return f"of shape {self.shape} does not fit in its {storage.size} stored values"
         if self.dtype is not None:
             stored = storage.archive.record(f"data/{storage.key}").file_size
             if stored != storage.size * self.dtype.itemsize:
-                return f"should have {storage.size} numbers in a record of {stored} bytes"
+                return f"should have {storage.size} values in a record of {stored} bytes"
         return None
 
 
@@ -215,23 +214,23 @@ def _is_sizes(values: Any) -> bool:
 
 
 class _Unsafe(Exception):  # noqa: N818
-    """A pickle asks for a call that no checkpoint needs."""
+    """The pickle asks for a call that no checkpoint needs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Name:
-    """What a pickle wants imported, such as `torch._utils._rebuild_tensor_v2`."""
+    """A name that the pickle imports, such as `torch._utils._rebuild_tensor_v2`."""
 
     path: str
 
 
-_INERT = object()  # stands for all that nothing here needs
+_INERT = object()  # placeholder of objects that are not needed
 
 
 def _unpickle(content: bytes, archive: _Archive) -> Any:
-    """What a pickle describes: dicts with names as keys, lists, tuples, plain values and tensors.
+    """Returns the pickled object: dicts with string keys, lists, tuples, plain values and tensors.
 
-    Nothing in it is hashed, compared or printed, so that neither depth nor sharing costs anything.
+    Objects are not hashed, compared or printed, so that nesting and sharing cost nothing.
     """
     stack: list[Any] = []
     outer: list[list[Any]] = []  # the stacks below the marks
@@ -326,7 +325,7 @@ def _set_items(target: Any, items: list[Any]) -> None:
 
 def _name(module: Any, name: Any) -> _Name:
     if not isinstance(module, str) or not isinstance(name, str):
-        raise pickle.UnpicklingError("it names something by what is no text")
+        raise pickle.UnpicklingError("a name in it is not a string")
     # Old pickle protocols, of which torch.save's is one, use Python 2's names.
     renamed = IMPORT_MAPPING.get(module, module), name
     module, name = NAME_MAPPING.get((module, name), renamed)
@@ -353,7 +352,7 @@ def _call(function: Any, arguments: Any) -> Any:
 def _storage(reference: Any, archive: _Archive) -> _Storage:
     kind, storage_type, key, _, size = reference
     if kind != "storage" or not isinstance(storage_type, _Name):
-        raise pickle.UnpicklingError("it refers to something that is no tensor")
+        raise pickle.UnpicklingError("it refers to a record that is not a tensor's")
     return _Storage(archive, storage_type.path, key, size)
 
 
@@ -372,20 +371,20 @@ def _state_dict(archive: _Archive, key: str) -> dict[str, Tensor]:
     if not isinstance(tensors, dict):
         names = [name for name in saved if isinstance(name, str)] if isinstance(saved, dict) else []
         archive.fail(
-            f"has no state dict {key!r}, only {', '.join(names[:8]) or 'things without a name'} "
+            f"has no state dict {key!r}, only {', '.join(names[:8]) or 'unnamed objects'} "
             "(a tracker's is 'net'; an ImageNet backbone's is 'state_dict' and needs --backbone)"
         )
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not name.isprintable() or not isinstance(tensor, Tensor):
             label = name if isinstance(name, str) else "an entry without a name"
-            archive.fail(f"holds something in {key!r} that is no tensor: {label}")
+            archive.fail(f"holds an entry of {key!r} that is not a tensor: {label}")
         if problem := tensor.problem():
             archive.fail(f"is damaged: tensor {name} {problem}")
     return tensors
 
 
 class _Limited(io.FileIO):
-    """A file of which only so much may be read."""
+    """A file of which only a limited number of bytes can be read."""
 
     left = _MAX_DIRECTORY
 
@@ -412,7 +411,7 @@ def _open_archive(path: Path) -> Iterator[_Archive]:
             raise InputError(
                 f"{path} is truncated or damaged ({error}); download it again"
             ) from error
-        file.left = sys.maxsize - 1  # `_Archive.record` has limits of its own
+        file.left = sys.maxsize - 1  # `_Archive.record` limits reading from here on
         with archive:
             folders = [
                 name.removesuffix("/data.pkl")
@@ -432,16 +431,16 @@ def _open_archive(path: Path) -> Iterator[_Archive]:
 
 
 def _what_else(start: bytes) -> str:
-    """What a file that is no zip archive seems to be, and what to do."""
+    """Describes a file that is not a zip archive, and what to do."""
     if not start:
         return "it is empty; download it again"
     if start.startswith(b"\x80"):
         return (
-            "it is a bare pickle, perhaps in the format from before PyTorch 1.6; "
+            "it is a plain pickle, perhaps in the format of PyTorch before 1.6; "
             "if you trust it, load it with PyTorch and save it again"
         )
     if start[257:262] == b"ustar" or start.startswith(b"\x1f\x8b"):
         return "it is a tar or gzip archive (a checkpoint is not, whatever its name); unpack it"
     if start.lstrip().startswith(b"<"):
         return "it is a web page, so the download went wrong; download it again"
-    return "its content is of no known kind; is it the right file, downloaded to its end?"
+    return "its format is unknown; is it the right file, and completely downloaded?"

@@ -147,9 +147,9 @@ def test_backbone(backbone_file, tmp_path, monkeypatch, capsys):
         "dropped 65 stage 3, later basic blocks: ",
         "dropped 48 stage 4: ",
         "dropped 4 classifier: ",
-        "freshly initialised with seed 3: 24 modulation: ",
-        "freshly initialised with seed 3: 15 perception: ",
-        "freshly initialised with seed 3: 54 neck and head: ",
+        "initialised with seed 3: 24 modulation: ",
+        "initialised with seed 3: 15 perception: ",
+        "initialised with seed 3: 54 neck and head: ",
         "cannot track yet",
     ):
         assert part in summary

@@ -164,25 +164,25 @@ def test_a_state_dict_has_plain_names(path, key):
     pair = plain(key) + tensor(storage(FLOAT, "0", 6), (2, 3))
     net = pickle.EMPTY_DICT + pair + pickle.SETITEM
     torch_files.save(path, mapping({"net": net}), [ARRAY.tobytes()])
-    fails(path, "no tensor: ")
+    fails(path, "not a tensor: ")
 
 
 @pytest.mark.parametrize(
     ("content", "part"),
     [
-        (tensor(storage(FLOAT, "0", 7), (2, 3)), "7 numbers in a record of 24 bytes"),
-        (tensor(storage("torch.DoubleStorage", "0", 6), (2, 3)), "6 numbers in a record of 24"),
+        (tensor(storage(FLOAT, "0", 7), (2, 3)), "7 values in a record of 24 bytes"),
+        (tensor(storage("torch.DoubleStorage", "0", 6), (2, 3)), "6 values in a record of 24"),
         (tensor(storage(FLOAT, "1", 6), (2, 3)), "record 'data/1' is missing"),
         (tensor(storage(FLOAT, "0", 6), (3, 3)), "does not fit"),
         (tensor(storage(FLOAT, "0", 6), (2, 3), offset=1), "does not fit"),
         (tensor(storage(FLOAT, "0", 6), (2, 3), (4, 1)), "does not fit"),
         (tensor(storage(FLOAT, "0", 6), (10**15,), (0,)), "does not fit"),
-        (tensor(storage(FLOAT, "0", 6), (2, 3), offset=-1), "no sizes"),
-        (tensor(storage(FLOAT, "0", 6), (2, 3), (-3, 1)), "no sizes"),
-        (tensor(storage(FLOAT, "0", 6), (2, 3), (3,)), "no sizes"),
-        (tensor(storage(FLOAT, "0", 6), (2.0, 3)), "no sizes"),
-        (tensor(storage(FLOAT, "0", 6), (2**70,)), "no sizes"),
-        (tensor(storage(FLOAT, "0", "6"), (2, 3)), "no sizes"),
+        (tensor(storage(FLOAT, "0", 6), (2, 3), offset=-1), "invalid sizes"),
+        (tensor(storage(FLOAT, "0", 6), (2, 3), (-3, 1)), "invalid sizes"),
+        (tensor(storage(FLOAT, "0", 6), (2, 3), (3,)), "invalid sizes"),
+        (tensor(storage(FLOAT, "0", 6), (2.0, 3)), "invalid sizes"),
+        (tensor(storage(FLOAT, "0", 6), (2**70,)), "invalid sizes"),
+        (tensor(storage(FLOAT, "0", "6"), (2, 3)), "invalid sizes"),
         (tensor(plain("no storage"), (2, 3)), "no storage"),
         (tensor(storage(FLOAT, "0", 6), (2, 3)) + plain({"shape": (1,)}) + b"b", "attributes"),
         (tensor(sequence(plain("module")) + b"Q", (2, 3)), "not a valid pickle"),
@@ -219,7 +219,7 @@ def test_files_of_another_kind(path, tmp_path):
         (pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2), "before PyTorch 1.6"),
         (tar, "tar"),
         (b"\x1f\x8b\x08" + bytes(20), "gzip"),
-        (b"anything else", "no known kind"),
+        (b"anything else", "format is unknown"),
     ]:
         path.write_bytes(content)
         fails(path, "not a PyTorch checkpoint", part)
