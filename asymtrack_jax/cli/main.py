@@ -9,7 +9,7 @@ import asymtrack_jax
 from asymtrack_jax.errors import InputError, run_main
 
 COMMANDS = {
-    "track": "follow targets through a video, a folder of images or a camera",
+    "track": "track targets in a video, a folder of images or a camera stream",
     "evaluate": "run a tracker over a benchmark, or score results that exist",
     "train": "train a network as a configuration says",
     "convert": "import published PyTorch checkpoints, or export to their format",

@@ -3,7 +3,7 @@
   $ asymtrack track clip.mp4 --init-bbox 120,80,60,90 --output out.mp4
 
 The input is a video file, a folder of images, a folder with img/ and groundtruth.txt (whose first
-box is then followed, and the true boxes are drawn too), a camera's index, a URL (rtsp, http) or a
+box is then tracked, and the true boxes are drawn too), a camera's index, a URL (rtsp, http) or a
 GStreamer pipeline. Boxes are x, y, w, h in pixels; frames and targets count from 0. Ctrl-C stops
 after the current frame, keeps what was done, and exits with status 130.
 """
@@ -19,8 +19,8 @@ from asymtrack_jax.cli.native import suggest_native_kernels
 from asymtrack_jax.tracking.model import load
 from asymtrack_jax.tracking.recovery import choose_recovery
 from asymtrack_jax.tracking.tracker import Tracker
-from asymtrack_jax.video.follow import choose_bboxes, follow_to_files, summary
 from asymtrack_jax.video.sources import open_source
+from asymtrack_jax.video.tracking import choose_bboxes, summary, track_to_files
 from asymtrack_jax.video.tracks import boxes_path
 from asymtrack_jax.video.writers import open_writer
 from asymtrack_jax.weights import TINY
@@ -28,7 +28,7 @@ from asymtrack_jax.weights import TINY
 
 @dataclasses.dataclass(frozen=True)
 class TrackOptions:
-    """What to follow.
+    """Options of `asymtrack track`.
 
     Attributes:
         input: the video; by default a rendered clip with known boxes.
@@ -55,7 +55,7 @@ class TrackOptions:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Follows, writes both files, and prints a summary; returns the exit status."""
+    """Tracks, writes both files, and prints a summary; returns the exit status."""
     options = parse(TrackOptions, arguments, "track", __doc__)
     source = open_source(options.input, options.seed)
     if options.init_bbox:  # of whatever target
@@ -66,6 +66,6 @@ def main(arguments: Sequence[str]) -> int:
     model = load(options.checkpoint)
     tracker = Tracker(model, choose_recovery(options.recover, model))
     init_bboxes = choose_bboxes(options.init_bbox, source)
-    followed = follow_to_files(tracker, source, init_bboxes, video, boxes, show=options.show)
-    print(summary(followed, source, video.path, boxes))
-    return 130 if followed.interrupted else 0
+    tracked = track_to_files(tracker, source, init_bboxes, video, boxes, show=options.show)
+    print(summary(tracked, source, video.path, boxes))
+    return 130 if tracked.interrupted else 0

@@ -17,7 +17,7 @@ from asymtrack_jax.models.fuse import fuse
 from asymtrack_jax.tracking.model import Model
 from asymtrack_jax.tracking.tracker import Tracker
 from asymtrack_jax.training.losses import box_losses
-from asymtrack_jax.video.follow import follow
+from asymtrack_jax.video.tracking import track_video
 
 EvalStep = Callable[[Any, Batch], tuple[Float[Array, "B 4"], dict[str, Array]]]
 
@@ -73,7 +73,9 @@ def track(
 
 def _track(tracker: Tracker, sequence: Sequence) -> Float[np.ndarray, "N 4"]:
     frames = (sequence.frames[index] for index in range(len(sequence.frames)))
-    return np.concatenate([step.bboxes for step in follow(tracker, frames, sequence.boxes[:1])])
+    return np.concatenate(
+        [step.bboxes for step in track_video(tracker, frames, sequence.boxes[:1])]
+    )
 
 
 def first_sequences(source: Source, count: int, num_frames: int) -> list[Sequence]:

@@ -1,1 +1,1 @@
-"""Video for people: sources, writers, drawing, and following targets from one to the other."""
+"""Tracking in videos for users: frame sources, writers, drawing, a window, and files of boxes."""

@@ -1,4 +1,4 @@
-"""Drawing on frames: boxes, and annotated frames of a tracked video."""
+"""Drawing of boxes and text on frames."""
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ Colour = tuple[int, int, int]  # RGB
 TRUE_COLOUR: Colour = (80, 230, 80)
 _COLOURS = [(255, 210, 0), (0, 200, 255), (255, 90, 200), (255, 130, 40), (170, 140, 255)]
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
-_FAR = 1 << 20  # pixels; OpenCV draws slowly, or not at all, to corners much further away
+_FAR = 1 << 20  # pixels; OpenCV is slow, or fails, with larger coordinates
 
 
 def annotate(
@@ -24,16 +24,19 @@ def annotate(
     status: str,
     truth: Float[np.ndarray, "4"] | None = None,
 ) -> Frame:
-    """A copy of the frame with the boxes on it; lines and letters grow with the frame.
+    """Draws boxes on a copy of a frame; lines and text scale with the frame.
 
     Args:
         frame: uint8 RGB.
-        targets: ids, which the colours go by; written at each box unless it is the only one, 0.
-        bboxes: xywh, pixels.
-        scores: written at each box.
-        lost: which boxes are dashed, with `lost` before the score.
-        status: written in the bottom left corner.
-        truth: the true box of the only target, if it is known; NaN where it is absent.
+        targets: ids, which determine the colours; written at the boxes unless 0 is the only one.
+        bboxes: xywh in pixels.
+        scores: scores, written at the boxes.
+        lost: whether each target is lost; its box is dashed.
+        status: text for the bottom left corner.
+        truth: true box, xywh in pixels, NaN where the target is absent; None if it is not known.
+
+    Returns:
+        The annotated copy.
     """
     frame = frame.copy()
     line = max(2, round(min(frame.shape[:2]) / 270))
@@ -58,7 +61,7 @@ def draw_box(
     *,
     dashed: bool = False,
 ) -> None:
-    """Draws a box, xywh in pixels, as far as it lies inside the image; dark around the line."""
+    """Draws a box, xywh in pixels, with a dark outline, on an image in place."""
     corners = xywh_to_xyxy(np.asarray(bbox, np.float64)).clip(-_FAR, _FAR)
     x1, y1, x2, y2 = np.rint(corners).astype(int).tolist()
     rectangle = _dashed if dashed else cv2.rectangle
@@ -69,7 +72,7 @@ def draw_box(
 def _dashed(
     image: Frame, low: tuple[int, int], high: tuple[int, int], colour: Colour, thickness: int
 ) -> None:
-    """`cv2.rectangle` in dashes: of nine parts of each side every other one, corners included."""
+    """Draws a dashed `cv2.rectangle`: every other one of nine segments per side."""
     x, y = (
         np.linspace(*ends, 10).round().astype(int).tolist() for ends in zip(low, high, strict=True)
     )
@@ -81,7 +84,7 @@ def _dashed(
 
 
 def write(frame: Frame, text: str, x: int, bottom: int, colour: Colour) -> None:
-    """Writes a line on black above `bottom`, moved and shrunk to fit the frame."""
+    """Writes a line of text on black above `bottom`, shifted and shrunk to fit the frame."""
     height, width = frame.shape[:2]
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, max(0.4, min(height, width) / 800)
     text_width = cv2.getTextSize(text, font, scale, 1)[0][0]

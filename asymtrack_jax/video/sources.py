@@ -1,4 +1,4 @@
-"""Video in: frames of files, folders, cameras and rendered clips."""
+"""Sources of frames: video files, folders of images, cameras, streams and rendered clips."""
 
 import dataclasses
 import itertools
@@ -15,21 +15,21 @@ from asymtrack_jax.data.sequences import IMAGE_SUFFIXES, Frame, image_files, rea
 from asymtrack_jax.data.synthetic import render_clip
 from asymtrack_jax.errors import InputError
 
-DEFAULT_FPS = 25.0  # of a source that does not say, such as a folder of images
+DEFAULT_FPS = 25.0  # of sources without a frame rate, such as folders of images
 
 
 @dataclasses.dataclass(frozen=True)
 class FrameSource:
-    """Frames to read once, one at a time.
+    """Frames that can be read once, in order.
 
     Attributes:
         first_frame: uint8 RGB [H, W, 3].
-        frames: all frames, `first_frame` among them. A frame that cannot be read raises
-            `InputError`; sizes may differ.
+        frames: all frames, the first included; sizes may differ. Raises `InputError` if a frame
+            cannot be read.
         fps: frames per second.
-        num_frames: how many there are; None if that is not known, as for a camera.
-        path: the video file; None if the source is none.
-        truth: a target's true boxes, xywh in pixels; NaN where they are not known.
+        num_frames: number of frames; None if it is not known, as for cameras.
+        path: path of the video file; None for other sources.
+        truth: true boxes of one target, xywh in pixels, NaN where unknown; None if there are none.
     """
 
     first_frame: Frame
@@ -41,17 +41,17 @@ class FrameSource:
 
 
 def open_source(name: str | None, seed: int = 0) -> FrameSource:
-    """Opens whatever frames come from.
+    """Opens a source of frames.
 
     Args:
         name: a video file; a folder of images; a folder with images in `img/` and boxes in
             `groundtruth.txt`; a camera's index (0, 1, ...); a URL (such as rtsp:// or http://) or
-            a GStreamer pipeline (with an appsink) as OpenCV takes them; None for a rendered clip.
-            Images are taken in the order of their names, numbers by value: 2 before 10.
-        seed: of the clip, at least 0.
+            a GStreamer pipeline (with an appsink) in OpenCV's syntax; None for a rendered clip.
+            Images are sorted by name with numbers by value: 2 before 10.
+        seed: random seed of the rendered clip, at least 0.
 
     Raises:
-        InputError: there is no such thing, it is of another kind, or it holds no readable frame.
+        InputError: the source does not exist, is of another kind, or has no readable frame.
     """
     if name is None:
         if seed < 0:
@@ -100,7 +100,7 @@ def source_of(frames: Iterable[Frame]) -> FrameSource:
 
 
 def _open_sequence(folder: Path) -> FrameSource:
-    """A sequence as datasets have it; `groundtruth.txt` may be missing, or give the first box."""
+    """Opens a sequence; `groundtruth.txt` may be missing, or hold only the first box."""
     source, annotation = _open_folder(folder / "img"), folder / "groundtruth.txt"
     if not annotation.is_file():
         return source
@@ -133,7 +133,7 @@ def _open_capture(capture: cv2.VideoCapture, problem: str, path: Path | None) ->
     return FrameSource(
         first,
         itertools.chain([first], frames),
-        fps if 0 < fps <= 1000 else DEFAULT_FPS,  # containers and cameras may claim anything
+        fps if 0 < fps <= 1000 else DEFAULT_FPS,  # containers and cameras may report any value
         count if count > 0 else None,
         path,
     )
@@ -146,5 +146,5 @@ def _read_capture(capture: cv2.VideoCapture) -> Iterator[Frame]:
             if not read:
                 return
             yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    finally:  # also when nobody wants the rest
+    finally:  # also if the iterator is closed early
         capture.release()

@@ -1,4 +1,4 @@
-"""What following needs of a tracker, and what it gives for each frame."""
+"""Interface of trackers of several targets, and the result of one frame."""
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -12,10 +12,10 @@ NO_FRAME: Frame = np.zeros((0, 0, 3), np.uint8)  # of a step that is kept withou
 
 @runtime_checkable
 class MultiTracker(Protocol):
-    """What is needed of a tracker; `asymtrack_jax.Tracker` is one."""
+    """A tracker of several targets, such as `asymtrack_jax.Tracker`."""
 
     def init(self, frame: Any, init_bbox: Any) -> None:
-        """Starts on boxes [N, 4], xywh in pixels, with the ids 0 to N - 1."""
+        """Starts tracking boxes [N, 4], xywh in pixels, with the ids 0 to N - 1."""
         ...
 
     def update(self, frame: Any) -> tuple[Any, Any]:
@@ -23,38 +23,38 @@ class MultiTracker(Protocol):
         ...
 
     def add(self, frame: Any, bbox: Any) -> int:
-        """Follows one more target, and returns its id."""
+        """Adds a target with its box, xywh in pixels, and returns its id."""
         ...
 
     def remove(self, target: int) -> None:
-        """Forgets a target."""
+        """Removes a target by its id."""
         ...
 
     def reinit(self, target: int, frame: Any, bbox: Any) -> None:
-        """Starts a target anew from a box."""
+        """Restarts a target from a box, xywh in pixels."""
         ...
 
     @property
     def ids(self) -> list[int]:
-        """The targets' ids."""
+        """Ids of the targets."""
         ...
 
     @property
     def lost(self) -> Any:
-        """Which targets are lost, [N]."""
+        """Whether each target is lost, [N]."""
         ...
 
 
 class Step(NamedTuple):
-    """One frame and where the targets are in it.
+    """One frame and the targets' boxes in it.
 
     Attributes:
         frame: uint8 RGB.
-        targets: ids.
-        bboxes: xywh, pixels.
-        scores: 1 where the box was given.
-        lost: which targets are lost; their boxes are where they were.
-        seconds: what the tracker's update took; NaN in the first frame.
+        targets: ids of the targets.
+        bboxes: xywh in pixels.
+        scores: scores of the boxes; 1 where the box was given by the user.
+        lost: whether each target is lost; its box is then the last confident one.
+        seconds: duration of the tracker's update; NaN in the first frame.
     """
 
     frame: Frame
@@ -65,7 +65,7 @@ class Step(NamedTuple):
     seconds: float
 
     def without(self, target: int) -> "Step":
-        """The step less a target."""
+        """Returns the step without a target."""
         rows = self.targets != target
         return self._replace(
             targets=self.targets[rows],
@@ -74,8 +74,8 @@ class Step(NamedTuple):
             lost=self.lost[rows],
         )
 
-    def given(self, target: int, bbox: Float[np.ndarray, "4"]) -> "Step":
-        """The step with a given box for a target, new or not."""
+    def with_box(self, target: int, bbox: Float[np.ndarray, "4"]) -> "Step":
+        """Returns the step with a user's box for a new or existing target."""
         rest = self.without(target)
         place = int(np.searchsorted(rest.targets, target))
         return rest._replace(

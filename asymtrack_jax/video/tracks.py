@@ -1,4 +1,4 @@
-"""Where targets were: a table of boxes, and the files that hold one."""
+"""Tables of the targets' boxes over a video, and their files."""
 
 import csv
 import dataclasses
@@ -20,15 +20,15 @@ FIELDS = ("frame", "target", "x", "y", "w", "h", "score", "lost")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tracks:
-    """Boxes of targets, a row per frame and target, by frame.
+    """Boxes of targets, one row per frame and target, ordered by frame.
 
     Attributes:
-        num_frames: of the video, whether a target was followed in them or not.
-        frames: counted from 0.
-        targets: ids, counted from 0.
-        bboxes: xywh, pixels.
-        scores: 1 where the box was given.
-        lost: whether the target was lost; the box is then where it was last trusted to be.
+        num_frames: number of frames of the video, those without a target included.
+        frames: number of the frame of each row, from 0.
+        targets: id of the target of each row, from 0.
+        bboxes: xywh in pixels.
+        scores: scores of the boxes; 1 where the box was given by the user.
+        lost: whether the target was lost; the box is then the last confident one.
     """
 
     num_frames: int
@@ -40,16 +40,16 @@ class Tracks:
 
     @property
     def num_targets(self) -> int:
-        """How many targets were ever followed."""
+        """Number of distinct targets."""
         return len(np.unique(self.targets))
 
 
 class Track(NamedTuple):
-    """One target, in every frame of a video.
+    """Boxes of one target in every frame of a video.
 
     Attributes:
-        bboxes: xywh, pixels.
-        scores: None if the file holds none.
+        bboxes: xywh in pixels.
+        scores: scores of the boxes; None if the file has none.
     """
 
     bboxes: Float64[np.ndarray, "N 4"]
@@ -57,26 +57,26 @@ class Track(NamedTuple):
 
 
 def write_tracks(path: Path, tracks: Tracks) -> None:
-    """Writes a file of boxes, of the kind that its name ends in.
+    """Writes a file of boxes atomically, in the format of its suffix.
 
-    - `.txt`: a line per frame with x,y,w,h,score of each target in turn, by id; NaN while a target
-      is not followed. Without a header: `numpy.loadtxt(path, delimiter=",")` reads it.
-    - `.csv`: a header, then a line per frame and target with frame,target,x,y,w,h,score,lost.
-    - `.jsonl`: the same as a JSON object per line.
+    - `.txt`: one line per frame with x,y,w,h,score of each target, ordered by id; NaN while a
+      target is not tracked. No header: `numpy.loadtxt(path, delimiter=",")` reads it.
+    - `.csv`: a header, then one line per frame and target: frame,target,x,y,w,h,score,lost.
+    - `.jsonl`: the same as one JSON object per line.
 
     Raises:
-        InputError: the name ends in something else.
-        OSError: it cannot be written.
+        InputError: the suffix is another.
+        OSError: the file cannot be written.
     """
     write_atomically(path, "".join(_LINES[check_suffix(path)](tracks)).encode())
 
 
 def boxes_path(video: Path, named: Path | None) -> Path:
-    """Where the boxes go: to the file that was named, or beside the video under its name in .txt.
+    """Returns the path of the file of boxes: the named one, or the video's path with suffix .txt.
 
     Raises:
-        InputError: the name ends in none of `SUFFIXES`, its folder is missing, or nobody named the
-            file and it is there, but no file of boxes.
+        InputError: the suffix is none of `SUFFIXES`, the folder is missing, or the unnamed file
+            exists and is not a file of boxes.
     """
     path = named or video.with_suffix(".txt")
     check_suffix(path)
@@ -84,14 +84,14 @@ def boxes_path(video: Path, named: Path | None) -> Path:
         raise InputError(f"{path}: no file can be written there; name another file of boxes")
     if named is None and path.exists() and not _looks_written_here(path):
         raise InputError(
-            f"{path} would be replaced by the boxes, and is none of their files: choose another "
+            f"{path} would be replaced by the boxes, and is not a file of boxes: choose another "
             "output, or name the file of boxes"
         )
     return path
 
 
 def _looks_written_here(path: Path) -> bool:
-    """Whether the first line gives boxes with score 1."""
+    """Tells whether the first line holds boxes with score 1."""
     try:
         fields = next(iter(read_lines(path)), "").split(",")
     except InputError:
@@ -100,7 +100,7 @@ def _looks_written_here(path: Path) -> bool:
 
 
 def check_suffix(path: Path) -> str:
-    """The end of a file's name in lower case; `InputError` if it is none of `SUFFIXES`."""
+    """Returns the suffix of a path in lower case; raises `InputError` if not in `SUFFIXES`."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(f"{path}: a file of boxes must end in one of {', '.join(SUFFIXES)}")
@@ -137,14 +137,14 @@ def _rows(tracks: Tracks) -> Iterator[tuple]:
 
 
 def read_track(path: Path) -> Track:
-    """Reads the only target of a file.
+    """Reads a file of boxes of one target.
 
-    Reads what `write_tracks` writes, and text files of other trackers: a line x,y,w,h per frame,
-    separated by commas, tabs or spaces.
+    Reads the formats of `write_tracks`, and text files of other trackers with one line x,y,w,h per
+    frame, separated by commas, tabs or spaces.
 
     Raises:
-        InputError: the file cannot be read, a line is wrong, it holds several targets, or a frame
-            is missing or comes twice.
+        InputError: the file cannot be read, a line is invalid, there are several targets, or a
+            frame is missing or duplicated.
     """
     suffix = path.suffix.lower()
     if suffix == ".csv":

@@ -1,4 +1,4 @@
-"""A window in which a person draws boxes, watches, and says what to do by keys."""
+"""A window that shows tracking and lets the user draw boxes and change targets by keys."""
 
 import subprocess
 import sys
@@ -19,10 +19,10 @@ _ESCAPE = "\x1b"
 
 
 class Window:
-    """Shows a video as it is tracked, and lets the person choose other targets.
+    """Shows a video while it is tracked, and lets the user change targets.
 
     Raises:
-        InputError: no window can be opened here.
+        InputError: no window can be opened on this machine.
     """
 
     def __init__(self):
@@ -33,10 +33,15 @@ class Window:
     def present(
         self, tracker: MultiTracker, step: Step, draw: Callable[[Step], Frame]
     ) -> tuple[Step, bool]:
-        """Shows a step, and does what keys ask for, to the tracker and to the step.
+        """Shows a step, and applies the user's keys to the tracker and the step.
+
+        Args:
+            tracker: the tracker.
+            step: result of the current frame.
+            draw: draws the annotated frame of a step.
 
         Returns:
-            The step as it is now, and whether to go on.
+            The step after the changes, and whether to continue.
         """
         while True:
             shown = draw(step)
@@ -56,10 +61,10 @@ class Window:
                 return step, True
 
     def _edit(self, tracker: MultiTracker, step: Step, key: str) -> Step:
-        """Adds a target, or draws again or removes the chosen one, or else the last one."""
+        """Adds a target (key a), or redraws (r) or removes (x) the chosen or else last target."""
         if key == "a":
             bbox = _drawn_bbox(step.frame)
-            return step if bbox is None else step.given(tracker.add(step.frame, bbox), bbox)
+            return step if bbox is None else step.with_box(tracker.add(step.frame, bbox), bbox)
         if not tracker.ids:
             return step
         target = self._chosen if self._chosen in tracker.ids else tracker.ids[-1]
@@ -70,7 +75,7 @@ class Window:
         if bbox is None:
             return step
         tracker.reinit(target, step.frame, bbox)
-        return step.given(target, bbox)
+        return step.with_box(target, bbox)
 
 
 def play(frames: Iterable[Frame], fps: float) -> None:
@@ -88,9 +93,9 @@ def play(frames: Iterable[Frame], fps: float) -> None:
 
 
 def require_window(instead: str) -> None:
-    """Raises `InputError` if no window can be opened here; `instead` says what else to do.
+    """Raises `InputError` if no window can be opened; `instead` names an alternative.
 
-    A child process tries, because without a display OpenCV does not raise: it ends the process.
+    Tests it in a child process, since without a display OpenCV aborts the process.
     """
     attempt = [sys.executable, "-c", "import cv2; cv2.namedWindow('w'); cv2.destroyAllWindows()"]
     try:
@@ -102,7 +107,7 @@ def require_window(instead: str) -> None:
 
 
 def select_bbox(frame: Frame) -> Float[np.ndarray, "4"]:
-    """Lets the person draw a box (xywh, pixels) on a frame.
+    """Lets the user draw a box on a frame; returns xywh in pixels.
 
     Raises:
         InputError: no window can be opened, or no box was drawn.

@@ -1,4 +1,4 @@
-"""Video out: writers that keep no half file."""
+"""Writers of video files and GIF animations, which leave no incomplete files."""
 
 import os
 from pathlib import Path
@@ -11,23 +11,27 @@ from asymtrack_jax.data.sequences import Frame
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.files import write_atomically
 
-CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}  # they are in every build of OpenCV
-GIF, GIF_SIDE, GIF_FPS = ".gif", 320, 12.5  # small enough for a page
+CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}  # available in every build of OpenCV
+GIF, GIF_SIDE, GIF_FPS = ".gif", 320, 12.5  # maximum side in pixels, frames per second
 
 
 def open_writer(path: Path, fps: float) -> "VideoWriter | GifWriter":
-    """What writes a video of the kind that the file's name asks for.
+    """Returns a writer for the suffix of a path.
+
+    Args:
+        path: path of the video, which is written when the writer is closed.
+        fps: frames per second.
 
     Raises:
-        InputError: the name ends in none of .mp4, .mkv, .avi and .gif, or its folder is missing or
-            cannot be written to.
+        InputError: the suffix is none of .mp4, .mkv, .avi and .gif, or the folder is missing or
+            not writable.
     """
     kinds = dict.fromkeys(CODECS, VideoWriter) | {GIF: GifWriter}
     kind = kinds.get(path.suffix.lower())
     if kind is None:
         raise InputError(f"{path}: the output's name must end in one of {', '.join(kinds)}")
     if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+        raise InputError(f"{path}: there is no folder {path.parent}; create it first")
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise InputError(f"{path} cannot be written; choose another output")
     return kind(path, fps)
@@ -36,10 +40,11 @@ def open_writer(path: Path, fps: float) -> "VideoWriter | GifWriter":
 class VideoWriter:
     """Writes RGB frames to a video of the first frame's size; others are letterboxed to it.
 
-    The file appears, or replaces what was there, when the writer is closed after one frame or more.
+    The file appears, or replaces an existing one, when the writer is closed after at least one
+    frame.
 
     Attributes:
-        path: the file.
+        path: path of the video.
     """
 
     def __init__(self, path: Path, fps: float):
@@ -74,8 +79,8 @@ class VideoWriter:
         """Finishes the video and moves it into place.
 
         Raises:
-            InputError: the video on disk is not whole. OpenCV reports no failed write, so that
-                this is the first sign of a full disk.
+            InputError: the video on disk is incomplete, for example because the disk is full:
+                OpenCV does not report failed writes.
         """
         if self._writer is None:
             return
@@ -89,19 +94,19 @@ class VideoWriter:
         written.release()
         if count != self._count:
             self._partial.unlink(missing_ok=True)
-            raise InputError(f"{self.path} could not be written whole: is the disk full?")
+            raise InputError(f"{self.path} could not be written completely: is the disk full?")
         self._partial.replace(self.path)
 
 
 class GifWriter:
-    """Writes RGB frames to an animation for a page: 320 pixels at most, 12.5 frames a second.
+    """Writes RGB frames to a GIF of at most 320 pixels per side and some 12.5 frames per second.
 
-    Larger frames are made smaller and some of a faster source's frames are left out; frames of
-    another size than the first are letterboxed. All are held in memory until the writer is closed;
-    then, after one frame or more, the file appears, or replaces what was there.
+    Larger frames are downscaled, and frames of a faster source are dropped; frames of another size
+    than the first are letterboxed. All are held in memory until the writer is closed. The file
+    appears, or replaces an existing one, when the writer is closed after at least one frame.
 
     Attributes:
-        path: the file.
+        path: path of the animation.
     """
 
     def __init__(self, path: Path, fps: float):
@@ -141,14 +146,14 @@ class GifWriter:
 
 
 def _at_most(frame: Frame, side: int) -> tuple[int, int]:
-    """Height and width of a frame that is made smaller, if need be, to a longest side."""
+    """Returns the height and width of a frame downscaled to a maximum side."""
     height, width = frame.shape[:2]
     scale = min(1.0, side / max(height, width))
     return max(1, round(scale * height)), max(1, round(scale * width))
 
 
 def letterbox(frame: Frame, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
-    """The frame scaled to fit a size, centred on black; the frame itself if it has that size."""
+    """Scales a frame to fit a size, centred on black; returns it unchanged if it has that size."""
     if frame.shape[:2] == (height, width):
         return frame
     scale = min(height / frame.shape[0], width / frame.shape[1])

@@ -74,7 +74,7 @@ def test_works_without_any_argument(tmp_path, model, monkeypatch, capsys):
     monkeypatch.setattr(track, "load", {TINY: model}.__getitem__)
     assert track.main([]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["track.mp4", "track.txt"]
-    assert "mean IoU with the truth" in capsys.readouterr().out
+    assert "mean IoU with the true boxes" in capsys.readouterr().out
 
 
 def test_an_animation_of_a_chosen_clip_with_recovery(tmp_path, model, monkeypatch):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from asymtrack_jax.errors import InputError
-from asymtrack_jax.video import drawing, follow
-from asymtrack_jax.video.follow import Followed, choose_bboxes, follow_to_files, summary
+from asymtrack_jax.video import drawing, tracking
 from asymtrack_jax.video.sources import FrameSource, open_source
+from asymtrack_jax.video.tracking import TrackedVideo, choose_bboxes, summary, track_to_files
 from asymtrack_jax.video.tracks import Tracks
 from asymtrack_jax.video.writers import VideoWriter
 from tests.video.frames import FakeTracker
@@ -24,7 +24,7 @@ def source_of(count):
 
 def run(tmp_path, tracker, source, boxes=BOXES, **settings):
     video = VideoWriter(tmp_path / "out.mp4", source.fps)
-    return follow_to_files(tracker, source, boxes, video, tmp_path / "out.txt", **settings)
+    return track_to_files(tracker, source, boxes, video, tmp_path / "out.txt", **settings)
 
 
 def written(tmp_path):
@@ -35,15 +35,15 @@ def written(tmp_path):
 
 
 def test_boxes_and_video_are_written(tmp_path):
-    followed = run(tmp_path, FakeTracker(), source_of(5))
-    tracks = followed.tracks
+    tracked = run(tmp_path, FakeTracker(), source_of(5))
+    tracks = tracked.tracks
     expected = BOXES + np.arange(5)[:, None, None] * [1, 0, 0, 0]
     np.testing.assert_array_equal(tracks.bboxes, expected.reshape(-1, 4))
     assert tracks.frames.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     assert tracks.targets.tolist() == [0, 1] * 5
     assert tracks.scores.tolist() == [1, 1] + [0.5] * 8
-    assert followed.fps > 0
-    assert not followed.interrupted
+    assert tracked.fps > 0
+    assert not tracked.interrupted
     rows, count = written(tmp_path)
     assert count == 5
     np.testing.assert_array_equal(rows.reshape(5, 2, 5)[..., :4], expected)
@@ -78,10 +78,10 @@ def test_interrupt_finishes_the_frame_in_work(tmp_path):
             os.kill(os.getpid(), signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
-    followed = run(tmp_path, FakeTracker(interrupt), source_of(9))
+    tracked = run(tmp_path, FakeTracker(interrupt), source_of(9))
     rows, count = written(tmp_path)
-    assert followed.interrupted
-    assert followed.tracks.num_frames == len(rows) == count == 4
+    assert tracked.interrupted
+    assert tracked.tracks.num_frames == len(rows) == count == 4
     assert signal.getsignal(signal.SIGINT) == before
 
 
@@ -140,7 +140,7 @@ class FakeWindow:
     def present(self, tracker, step, draw):
         index, self.shown = self.shown, self.shown + 1
         if index == 1:
-            step = step.given(tracker.add(step.frame, BOXES[0]), BOXES[0])
+            step = step.with_box(tracker.add(step.frame, BOXES[0]), BOXES[0])
         if index == 2:
             tracker.remove(0)
             step = step.without(0)
@@ -149,10 +149,10 @@ class FakeWindow:
 
 
 def test_what_is_done_in_the_window_is_tracked_and_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(follow, "Window", FakeWindow)
-    followed = run(tmp_path, FakeTracker(), source_of(9), show=True)
-    assert not followed.interrupted
-    tracks = followed.tracks
+    monkeypatch.setattr(tracking, "Window", FakeWindow)
+    tracked = run(tmp_path, FakeTracker(), source_of(9), show=True)
+    assert not tracked.interrupted
+    tracks = tracked.tracks
     assert tracks.frames.tolist() == [0, 0, 1, 1, 1, 2, 2, 3, 3, 4, 4]
     assert tracks.targets.tolist() == [0, 1, 0, 1, 2, 1, 2, 1, 2, 1, 2]
     np.testing.assert_array_equal(tracks.bboxes[-1], BOXES[0] + [3, 0, 0, 0])
@@ -167,10 +167,10 @@ def test_the_true_box_is_drawn_and_compared(tmp_path, monkeypatch):
     monkeypatch.setattr(drawing, "annotate", lambda *a: drawn.append(a[6].tolist()) or annotate(*a))
     truth = np.array([[0.0, 0, 10, 10], [1, 0, 10, 10], [np.nan] * 4])
     source = FrameSource(FRAME, iter([FRAME] * 3), num_frames=3, truth=truth)
-    followed = run(tmp_path, FakeTracker(), source, truth[:1])
+    tracked = run(tmp_path, FakeTracker(), source, truth[:1])
     np.testing.assert_array_equal(drawn, truth)
-    text = summary(followed, source, Path("a.mp4"), Path("a.txt"))
-    assert "mean IoU with the truth: 1.000" in text
+    text = summary(tracked, source, Path("a.mp4"), Path("a.txt"))
+    assert "mean IoU with the true boxes: 1.000" in text
 
 
 def test_summary_gives_what_is_known():
@@ -180,18 +180,18 @@ def test_summary_gives_what_is_known():
     paths = Path("x/out.mp4"), Path("x/out.csv")
     truth = np.tile([[0.0, 0.0, 10.0, 10.0]], (8, 1))
     source = FrameSource(FRAME, iter([]), num_frames=8, truth=truth)
-    text = summary(Followed(tracks, 12.34, False), source, *paths)
+    text = summary(TrackedVideo(tracks, 12.34, False), source, *paths)
     assert "3 of 8 frames, 1 target(s): x/out.mp4 and x/out.csv" in text
     assert "12.3 frames/s" in text
-    assert "mean IoU with the truth: 0.667" in text
+    assert "mean IoU with the true boxes: 0.667" in text
     first = Tracks(1, *(column[:1] for column in (zeros, zeros, bboxes, np.ones(3), zeros == 1)))
     source = FrameSource(FRAME, iter([]), truth=truth)
-    text = summary(Followed(first, np.nan, True), source, *paths)
+    text = summary(TrackedVideo(first, np.nan, True), source, *paths)
     assert text == "interrupted: 1 frames, 1 target(s): x/out.mp4 and x/out.csv"
 
 
 def test_boxes_come_from_the_command_the_truth_or_the_person(monkeypatch):
-    monkeypatch.setattr(follow, "select_bbox", lambda frame: BOXES[1])
+    monkeypatch.setattr(tracking, "select_bbox", lambda frame: BOXES[1])
     known = FrameSource(FRAME, iter([]), truth=BOXES)
     np.testing.assert_array_equal(
         choose_bboxes(["1,2,3.5,4", " 5, 6,7,8 "], known)[0], [1, 2, 3.5, 4]

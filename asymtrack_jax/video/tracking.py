@@ -1,4 +1,4 @@
-"""Following targets through a video, from frames to an annotated video and a file of boxes."""
+"""Tracks targets through a video, and writes an annotated video and a file of boxes."""
 
 import contextlib
 import dataclasses
@@ -23,18 +23,18 @@ from asymtrack_jax.video.tracks import Tracks, write_tracks
 from asymtrack_jax.video.window import Window, select_bbox
 from asymtrack_jax.video.writers import GifWriter, VideoWriter
 
-_RATE_WINDOW = 25  # updates that the frame rate shown on the video is taken over
+_RATE_WINDOW = 25  # updates over which the displayed frame rate is averaged
 
 
 @dataclasses.dataclass(frozen=True)
-class Followed:
-    """What came of following targets.
+class TrackedVideo:
+    """Result of tracking a video.
 
     Attributes:
-        tracks: where they were.
-        fps: the tracker's updates per second. Reading, drawing and writing are not in it, nor is
-            the first update, which compiles. NaN if there was no other.
-        interrupted: Ctrl-C came before the last frame.
+        tracks: boxes of the targets.
+        fps: updates of the tracker per second, without reading, drawing and writing and without the
+            first update, which compiles; NaN if there was no other.
+        interrupted: whether Ctrl-C ended it before the last frame.
     """
 
     tracks: Tracks
@@ -42,12 +42,20 @@ class Followed:
     interrupted: bool
 
 
-def follow(
+def track_video(
     tracker: MultiTracker, frames: Iterable[Frame], init_bboxes: Float[np.ndarray, "N 4"]
 ) -> Iterator[Step]:
-    """Starts a tracker on the first frame and updates it on all others.
+    """Initialises a tracker on the first frame and updates it on all others.
 
-    Between two frames the tracker's targets may be changed.
+    The caller may change the tracker's targets between two frames.
+
+    Args:
+        tracker: the tracker.
+        frames: frames, uint8 RGB.
+        init_bboxes: boxes of the targets in the first frame, xywh in pixels.
+
+    Yields:
+        One step per frame.
     """
     for index, frame in enumerate(frames):
         if index == 0:
@@ -62,7 +70,7 @@ def follow(
             yield Step(frame, targets, bboxes, np.asarray(scores), tracker.lost, seconds)
 
 
-def follow_to_files(
+def track_to_files(
     tracker: MultiTracker,
     source: FrameSource,
     init_bboxes: Float[np.ndarray, "N 4"],
@@ -70,24 +78,24 @@ def follow_to_files(
     boxes: Path,
     *,
     show: bool = False,
-) -> Followed:
-    """Follows targets, and writes an annotated video and a file of boxes.
+) -> TrackedVideo:
+    """Tracks targets, and writes an annotated video and a file of boxes.
 
-    Frames are read, tracked and written one at a time. Ctrl-C stops after the frame in work; then,
-    and also after an error, both files hold the frames that were done. Call it from the main
-    thread, as Ctrl-C reaches no other.
+    Frames are read, tracked and written one at a time. Ctrl-C stops after the current frame; then,
+    and also after an error, both files hold the frames up to it. Must be called from the main
+    thread, which alone receives Ctrl-C.
 
     Args:
-        tracker: followed with, from the first frame on.
-        source: the frames; true boxes are drawn beside the tracker's.
-        init_bboxes: the targets in the first frame, xywh in pixels.
-        video: for the annotated frames; closed here.
-        boxes: the file of boxes, see `write_tracks`.
-        show: show the frames in a `Window` as well.
+        tracker: the tracker, which is initialised on the first frame.
+        source: source of the frames; true boxes are drawn too if it has them.
+        init_bboxes: boxes of the targets in the first frame, xywh in pixels.
+        video: writer of the annotated frames, which is closed at the end.
+        boxes: path of the file of boxes, see `write_tracks`.
+        show: show the annotated frames in a `Window` too.
 
     Raises:
-        InputError: a bad box, a frame that cannot be read, an output that cannot be written, or
-            no display to show on.
+        InputError: a box is invalid, a frame cannot be read, an output cannot be written, or there
+            is no display.
     """
     check_output(video.path, source)
     window = Window() if show else None
@@ -103,7 +111,7 @@ def follow_to_files(
     progress = tqdm.tqdm(total=source.num_frames, unit="frame", desc="compiling (up to 15 s)")
     with _stop_on_interrupt() as stop, progress, video:
         try:
-            for step in follow(tracker, source.frames, init_bboxes):
+            for step in track_video(tracker, source.frames, init_bboxes):
                 step, go_on = window.present(tracker, step, draw) if window else (step, True)
                 video.write(draw(step))
                 steps.append(step._replace(frame=NO_FRAME))
@@ -119,11 +127,11 @@ def follow_to_files(
         finally:
             if steps:
                 write_tracks(boxes, tracks_of(steps))
-    return Followed(tracks_of(steps), _rate(seconds), stop.is_set())
+    return TrackedVideo(tracks_of(steps), _rate(seconds), stop.is_set())
 
 
 def check_output(video: Path, source: FrameSource) -> None:
-    """Raises `InputError` if a video that is to be written is the source's own file."""
+    """Raises `InputError` if the video to be written is the source's file."""
     if source.path and video.exists() and video.samefile(source.path):
         raise InputError(f"{video} is the input: choose another output")
 
@@ -137,35 +145,35 @@ def tracks_of(steps: Sequence[Step]) -> Tracks:
     return Tracks(len(steps), frames, targets, bboxes, scores, lost)
 
 
-def summary(followed: Followed, source: FrameSource, video: Path, boxes: Path) -> str:
-    """What was done, for people; with the mean IoU where the true boxes are known."""
-    tracks = followed.tracks
-    begin = "interrupted: " if followed.interrupted else ""
+def summary(tracked: TrackedVideo, source: FrameSource, video: Path, boxes: Path) -> str:
+    """Formats a summary, with the mean IoU if the source has true boxes."""
+    tracks = tracked.tracks
+    begin = "interrupted: " if tracked.interrupted else ""
     of_all = f" of {source.num_frames}" if source.num_frames else ""
     lines = [
         f"{begin}{tracks.num_frames}{of_all} frames, {tracks.num_targets} target(s): "
         f"{video} and {boxes}"
     ]
-    if not math.isnan(followed.fps):
-        lines.append(f"tracker: {followed.fps:.1f} frames/s (reading and writing not counted)")
+    if not math.isnan(tracked.fps):
+        lines.append(f"tracker: {tracked.fps:.1f} frames/s (reading and writing not counted)")
     if source.truth is not None:
         rows = (tracks.targets == 0) & (tracks.frames > 0)
         truth = source.truth[tracks.frames[rows]]
         known = (truth[:, 2:] > 0).all(axis=1)  # neither absent nor unknown
         if known.any():
             overlap = iou(tracks.bboxes[rows][known], truth[known]).mean()
-            lines.append(f"mean IoU with the truth: {overlap:.3f} (first frame not counted)")
+            lines.append(f"mean IoU with the true boxes: {overlap:.3f} (first frame not counted)")
     return "\n".join(lines)
 
 
-def choose_bboxes(written: Sequence[str], source: FrameSource) -> Float64[np.ndarray, "N 4"]:
-    """Boxes to start on: those written as "x,y,w,h", else the true one, else one the person draws.
+def choose_bboxes(texts: Sequence[str], source: FrameSource) -> Float64[np.ndarray, "N 4"]:
+    """Returns initial boxes: those given as "x,y,w,h", else the true one, else one drawn by hand.
 
     Raises:
-        InputError: what is written is not four numbers, or there is nowhere to draw.
+        InputError: a text is not four numbers, or there is no display to draw on.
     """
-    if written:
-        return np.stack([_parse_bbox(text) for text in written])
+    if texts:
+        return np.stack([_parse_bbox(text) for text in texts])
     if source.truth is not None:
         return source.truth[:1]
     return select_bbox(source.first_frame)[None]
@@ -180,7 +188,7 @@ def _parse_bbox(text: str) -> Float64[np.ndarray, "4"]:
 
 
 def _rate(seconds: list[float], window: int | None = None) -> float:
-    """Updates per second, of the last `window` or of all, less the first; NaN if there are none."""
+    """Returns updates per second over the last `window` updates, or all; NaN without any."""
     start = 2 if window is None else max(2, len(seconds) - window)  # 0: init, 1: compilation
     taken = seconds[start:]
     return len(taken) / sum(taken) if taken else math.nan
@@ -188,7 +196,7 @@ def _rate(seconds: list[float], window: int | None = None) -> float:
 
 @contextlib.contextmanager
 def _stop_on_interrupt() -> Iterator[threading.Event]:
-    """Within, a first Ctrl-C only sets the event; a second one interrupts as usual."""
+    """Makes the first Ctrl-C set the event; a second one interrupts as usual."""
     stop = threading.Event()
     previous = signal.getsignal(signal.SIGINT)
 
