@@ -1,1 +1,1 @@
-"""Packaged configurations, one module each, which `--config` takes by name."""
+"""Packaged configurations, one module each, selected by name with `--config`."""

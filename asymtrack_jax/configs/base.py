@@ -1,7 +1,7 @@
 """AsymTrack-B by the paper's recipe: as `tiny`, with AsymTrack-S's blocks and larger crops.
 
-Costs 30 million pairs, 500 epochs of 60,000. Published success AUC on LaSOT: 64.7. It has not been
-run here from end to end. Convert the backbone first, then train:
+Trains on 30 million pairs, 500 epochs of 60,000. Published success AUC on LaSOT: 64.7; not
+reproduced here. Convert the backbone first, then train:
 
 asymtrack convert efficientmod_xxs.pth --backbone --variant base --output backbone
 asymtrack train --config base --config.run.init_from=backbone \
@@ -13,5 +13,5 @@ from asymtrack_jax.config import VARIANTS, Config
 
 
 def get_config() -> Config:
-    """The defaults are this recipe."""
+    """Returns the configuration, which is the default for this model."""
     return Config(model=VARIANTS["base"])

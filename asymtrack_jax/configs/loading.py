@@ -1,4 +1,4 @@
-"""Configurations: packaged ones by name, or Python files that define `get_config()`."""
+"""Loads configurations: packaged ones by name, or Python files that define `get_config()`."""
 
 import importlib.util
 import traceback
@@ -15,11 +15,11 @@ def load_config(name: str) -> Config:
     """Runs a configuration file and returns what its `get_config()` returns.
 
     Args:
-        name: of a packaged configuration, in `NAMES`, or the path of a Python file.
+        name: name of a packaged configuration, one of `NAMES`, or path of a Python file.
 
     Raises:
-        InputError: there is no such configuration, it raises (the message ends with its traceback),
-            or it has no such function.
+        InputError: there is no such configuration, it raises an error (the message ends with its
+            traceback), or its `get_config` is missing or does not return a `Config`.
     """
     path = _PACKAGED[name] if name in NAMES else Path(name)
     spec = importlib.util.spec_from_file_location(path.stem, path)

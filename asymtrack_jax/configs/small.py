@@ -1,7 +1,7 @@
-"""AsymTrack-S by the paper's recipe: as `tiny`, with two more blocks and a faster backbone.
+"""AsymTrack-S by the paper's recipe: as `tiny`, with two more blocks and one learning rate for all.
 
-Costs 30 million pairs, 500 epochs of 60,000. Published success AUC on LaSOT: 62.8. It has not been
-run here from end to end. Convert the backbone first, then train:
+Trains on 30 million pairs, 500 epochs of 60,000. Published success AUC on LaSOT: 62.8; not
+reproduced here. Convert the backbone first, then train:
 
 asymtrack convert efficientmod_xxs.pth --backbone --variant small --output backbone
 asymtrack train --config small --config.run.init_from=backbone \
@@ -13,5 +13,5 @@ from asymtrack_jax.config import VARIANTS, Config, TrainConfig
 
 
 def get_config() -> Config:
-    """The backbone learns as fast as the rest."""
+    """Returns the configuration: the backbone has the learning rate of neck and head."""
     return Config(model=VARIANTS["small"], train=TrainConfig(backbone_multiplier=1.0))

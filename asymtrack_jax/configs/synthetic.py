@@ -1,7 +1,7 @@
-"""A small AsymTrack on rendered sequences: needs no data, and learns on two CPU cores in minutes.
+"""A small AsymTrack on rendered sequences: needs no data, and trains on two CPU cores in minutes.
 
-Costs 25,600 pairs, some 42 a second on two cores with nothing else to do. Validation IoU 0.53;
-success AUC 30 on the 20 held-out sequences of `asymtrack evaluate`, which are hard.
+Trains on 25,600 pairs, some 42 per second on two idle cores. Validation IoU 0.53; success AUC 30 on
+the 20 held-out sequences of `asymtrack evaluate`, which are hard.
 
 asymtrack train --config synthetic
 """
@@ -18,7 +18,7 @@ from asymtrack_jax.config import (
 
 
 def get_config() -> Config:
-    """Half of AsymTrack-T's widths at three quarters of its crops, trained from nothing."""
+    """Returns AsymTrack-T with half the widths and 3/4 of the crop sizes, trained from scratch."""
     return Config(
         model=ModelConfig(
             search_size=192,

@@ -1,6 +1,6 @@
-"""The smallest run that does everything: for tests, and to see whether a machine is set up.
+"""The smallest complete run, for tests and to check an installation.
 
-Costs a minute, most of it compilation, on rendered sequences. It learns nothing worth having.
+Takes a minute, most of it compilation, on rendered sequences; the result is not usable.
 
 asymtrack train --config testing
 """
@@ -16,7 +16,7 @@ from asymtrack_jax.config import (
 
 
 def get_config() -> Config:
-    """Four epochs of two steps."""
+    """Returns a configuration of four epochs of two steps."""
     return Config(
         model=VARIANTS["testing"],
         train=TrainConfig(batch_size=4, epochs=4, pairs_per_epoch=8),

@@ -436,7 +436,7 @@ def _what_else(start: bytes) -> str:
         return "it is empty; download it again"
     if start.startswith(b"\x80"):
         return (
-            "it is a plain pickle, perhaps in the format of PyTorch before 1.6; "
+            "it is a plain pickle, perhaps in the format from before PyTorch 1.6; "
             "if you trust it, load it with PyTorch and save it again"
         )
     if start[257:262] == b"ustar" or start.startswith(b"\x1f\x8b"):

@@ -1,4 +1,4 @@
-// The network's layers, each on one image, its tasks shared among the threads of a team.
+// The network's layers. Each processes one image; a team's threads share its tasks.
 
 #pragma once
 
@@ -6,7 +6,7 @@
 
 namespace {
 
-constexpr int CONTEXT = 7;  // side of the depthwise kernels
+constexpr int CONTEXT = 7;  // kernel size of the depthwise convolutions
 
 struct PatchEmbed {
   Convolution conv;
@@ -31,7 +31,7 @@ struct BasicBlock {
   const float *kernel, *bias;  // depthwise: [CONTEXT, CONTEXT, padded], [padded]
   Linear context_out, fc1, fc2;
 
-  // In place.
+  // Applies the block in place.
   void operator()(Team& team, Workspace& space, const Image& x) const {
     const int C = x.channels, stride = padded(C), pad = CONTEXT / 2;
     const Image framed{x.height + 2 * pad, x.width + 2 * pad, stride,
@@ -81,7 +81,7 @@ struct BasicBlock {
   }
 
   void depthwise(const Image& framed, int width, int first, int rows, float* out) const {
-    constexpr int MANY = LANES == 16 ? 8 : 4;  // pixels whose sums fit in the registers
+    constexpr int MANY = LANES == 16 ? 8 : 4;  // pixels whose accumulators fit in the registers
     for (int r = 0; r < rows;) {
       int pixel = first + r, left = std::min(rows - r, width - pixel % width);
       const float* from = framed.at(pixel / width * framed.width + pixel % width);
@@ -96,7 +96,7 @@ struct BasicBlock {
     }
   }
 
-  // N neighbouring pixels.
+  // Filters N neighbouring pixels.
   template <int N>
   void filter(const float* from, int width, int channels, float* out) const {
     for (int c = 0; c < channels; c += LANES) {
@@ -119,7 +119,7 @@ struct BasicBlock {
   }
 };
 
-struct Kernels {  // what a template leaves for a modulation: [N, 3], [N, N]
+struct Kernels {  // dynamic kernels of a template: [N, 3], [N, N]
   float *depthwise, *pointwise;
 };
 
@@ -141,7 +141,7 @@ struct TemplateModulation {
     }
   }
 
-  // In place.
+  // Modulates the search features in place.
   void apply(Team& team, Workspace& space, const Image& x, const Kernels& kernels) const {
     const int N = search_assignment.columns, C = x.channels;
     float* assignment = space.take(long(x.pixels()) * N);
@@ -186,7 +186,8 @@ struct TemplateModulation {
     });
   }
 
-  // Each prototype's sum of the pixels, weighted by their assignment to it, which is kept: [N, C].
+  // Returns the sum of pixels weighted by their assignment to each prototype, [N, C]; stores the
+  // assignment, [pixels, N].
   static const float* gather(Team& team, Workspace& space, const Image& x, const Linear& layer,
                              float* assignment) {
     const int N = layer.columns, C = x.channels, count = tiles(x.pixels());
@@ -205,7 +206,7 @@ struct TemplateModulation {
         }
       }
     });
-    for (int i = 1; i < count; ++i) {  // in this order on any number of threads
+    for (int i = 1; i < count; ++i) {  // in an order that does not depend on the threads
       for (int j = 0; j < N * C; ++j) parts[j] += parts[long(i) * N * C + j];
     }
     return parts;
@@ -232,10 +233,10 @@ struct Perception {
 };
 
 struct Attention {
-  int heads, width;  // of a head
-  Linear query, key_value, proj, fc1, fc2;  // the query is scaled
+  int heads, width;  // number of heads, channels per head
+  Linear query, key_value, proj, fc1, fc2;  // the query's weights include the attention's scale
 
-  // Of a template's tokens: [tokens, heads, width] each.
+  // Computes keys and values of a template's tokens, [tokens, heads, width] each.
   void keys_values(Team& team, const Image& z, float* keys, float* values) const {
     const int inner = heads * width;
     team.run(tiles(z.pixels()), [&](int index) {
@@ -246,12 +247,12 @@ struct Attention {
     });
   }
 
-  // In place.
+  // Applies the block in place.
   void operator()(Team& team, Workspace& space, const Image& x, int template_tokens,
                   const float* template_keys, const float* template_values) const {
     const int C = x.channels, tokens = x.pixels() + template_tokens, inner = heads * width;
     const int row = padded(tokens), value_row = padded(width);
-    // Laid out as the weights of linear layers, a layer a head.
+    // Keys and values have the layout of linear layers' weights, one layer per head.
     float *keys = space.take(long(heads) * row * width),
           *values = space.take(long(heads) * tokens * value_row),
           *queries = space.take(long(x.pixels()) * inner),
@@ -327,7 +328,7 @@ struct Attention {
     });
   }
 
-  // A layer of a tile of normalised tokens; calls finish(token, values).
+  // Applies a layer to a tile of normalised tokens; calls finish(token, values) per token.
   template <class Finish>
   static void project(const Image& x, int index, const Linear& layer, const Finish& finish) {
     int first = index * TILE, rows = std::min(TILE, x.pixels() - first);

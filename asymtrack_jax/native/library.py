@@ -1,4 +1,4 @@
-"""The library of `network.cc`: how it is built, where it lies, and whether it can be used."""
+"""Builds, locates and registers the shared library of `network.cc`."""
 
 import ctypes
 import functools
@@ -22,7 +22,7 @@ CACHE = Path("~/.cache/asymtrack_jax/native")
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = (
     *("-std=c++17", "-O3", "-fPIC", "-shared", "-pthread"),
-    # Sums may be reordered, as vectors need; what is not a number stays so, unlike by -ffast-math.
+    # Sums may be reordered, for vectorisation; unlike with -ffast-math, NaN is preserved.
     *("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math"),
 )
 MACHINE_FLAGS = {
@@ -33,7 +33,7 @@ MACHINE_FLAGS = {
 
 
 def path() -> Path:
-    """Where the library for these sources, this jaxlib and processor lies if it was built."""
+    """Returns the library's path for these sources, this jaxlib and this processor."""
     sources = (file.read_text() for file in sorted(FOLDER.glob("*.[ch]*")))
     parts = (*sources, jaxlib.version.__version__, processor(), *_flags())
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -41,7 +41,7 @@ def path() -> Path:
 
 
 def build() -> Path:
-    """Builds the library, whole or not at all, and returns its path.
+    """Builds the library, writes it atomically, and returns its path.
 
     Raises:
         InputError: there is no C++ compiler, or it fails.
@@ -66,29 +66,32 @@ def build() -> Path:
         except FileNotFoundError as error:
             raise InputError(f"CXX={compiler}: there is no such compiler") from error
         if done.returncode:
-            raise InputError(f"{compiler} failed; it must know C++17:\n{done.stderr.strip()}")
+            raise InputError(f"{compiler} failed; it must support C++17:\n{done.stderr.strip()}")
         write_atomically(target, built.read_bytes())
     return target
 
 
 def find_compiler() -> str | None:
-    """Returns the C++ compiler's command: `$CXX`, else the first of `COMPILERS` that is there."""
+    """Returns the C++ compiler's command: `$CXX`, else the first of `COMPILERS` on the path."""
     return os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
 
 
 def wanted() -> bool:
-    """Whether models here are to use the library if it is built: on a CPU, not switched off."""
+    """Tells whether to use the library if it is built: jax runs on CPU, and it is not disabled.
+
+    `ASYMTRACK_NATIVE=0` disables it.
+    """
     return os.environ.get("ASYMTRACK_NATIVE") != "0" and jax.default_backend() == "cpu"
 
 
 def available() -> bool:
-    """Whether models are to use the library: wanted and built."""
+    """Tells whether models use the library: `wanted`, and built."""
     return wanted() and path().is_file()
 
 
 @functools.cache
 def register(library: Path) -> None:
-    """Makes the library's functions known to XLA, once a process."""
+    """Registers the library's functions with XLA, once per process."""
     loaded = ctypes.CDLL(str(library))
     for name in ("asymtrack_init_template", "asymtrack_score_maps"):
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(loaded, name)), platform="cpu")

@@ -1,4 +1,4 @@
-// Linear layers and convolutions: all large products, through one register-blocked kernel, `apply`.
+// Linear layers and convolutions, computed by one register-blocked matrix product, `apply`.
 
 #pragma once
 
@@ -12,15 +12,15 @@
 namespace {
 
 #if defined(__AVX512F__)
-constexpr int LANES = 16, ROWS = 8;  // ROWS x 2 vectors of sums must fit in the registers
+constexpr int LANES = 16, ROWS = 8;  // ROWS x 2 accumulator vectors must fit in the registers
 #elif defined(__AVX__)
 constexpr int LANES = 8, ROWS = 6;
 #else
 constexpr int LANES = 4, ROWS = 6;
 #endif
-constexpr int PANEL = 32;   // columns of weights that lie together; as in weights.py
-constexpr int DEPTH = 192;  // rows of such a panel that fit in the first cache, beside features
-constexpr int TILE = 32;    // pixels that are worked on at once
+constexpr int PANEL = 32;   // columns of weights per panel; as in weights.py
+constexpr int DEPTH = 192;  // rows of a panel that fit in the L1 cache beside the features
+constexpr int TILE = 32;    // pixels per task
 constexpr float EPSILON = 1e-5f;
 
 typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -57,9 +57,9 @@ inline float gelu(float x) {
   return x * (0.5f + z * r);
 }
 
-inline float relu(float x) { return x < 0 ? 0 : x; }  // what is not a number stays so
+inline float relu(float x) { return x < 0 ? 0 : x; }  // preserves NaN
 
-// e^x for x <= 0: a power of two times a polynomial of the rest, relative error 2e-9.
+// e^x for x <= 0: a power of two times a polynomial of the remainder, relative error 2e-9.
 inline float exp_negative(float x) {
   float y = std::max(x, -87.0f) * 1.44269504f;
   float whole = std::nearbyint(y);
@@ -102,7 +102,7 @@ struct Norm {
   }
 };
 
-// out[R, PANEL] = start + a[R, depth] b[depth, PANEL], rows of which are so many floats apart.
+// out[R, PANEL] = start + a[R, depth] b[depth, PANEL]; *_row are strides between rows, in floats.
 template <int R>
 void multiply(const float* a, long a_row, const float* b, int depth, const float* start,
               long start_row, float* out, long out_row) {
@@ -164,12 +164,12 @@ struct Image {
 };
 
 struct Convolution {
-  int side, stride;  // padded by half its side
+  int side, stride;  // kernel size; the padding is half of it
   Linear linear;
 
   int reduced(int length) const { return (length - 1) / stride + 1; }
 
-  // A tile of output pixels; calls finish(pixel, values) with each one's values.
+  // Computes a tile of output pixels; calls finish(pixel, values) per pixel.
   template <class Finish>
   void tile(const Image& x, int index, const Finish& finish) const {
     Workspace& mine = scratch();
@@ -207,24 +207,24 @@ struct Convolution {
   }
 };
 
-// A 3x3 convolution of stride 1 by Winograd's F(2x2, 3x3): four outputs, whose 4x4 patches
-// overlap, take 16 products instead of 36.
+// A 3x3 convolution of stride 1 by Winograd's F(2x2, 3x3): 2x2 outputs, computed from a 4x4 patch,
+// take 16 products instead of 36.
 struct Winograd {
-  static constexpr int GROUP = 16;  // 2x2 outputs that are worked on at once
+  static constexpr int GROUP = 16;  // 2x2 outputs per task
   int in_channels, out_channels;
-  const float *bias, *panels;  // panels of a linear layer for each of the 4x4 positions
+  const float *bias, *panels;  // panels of one linear layer per position in a 4x4 patch
 
   static int tasks(const Image& x) {
     return ((x.height + 1) / 2 * ((x.width + 1) / 2) + GROUP - 1) / GROUP;
   }
 
-  // A group of outputs; calls finish(pixel, values) with each pixel's values.
+  // Computes a group of outputs; calls finish(pixel, values) per pixel.
   template <class Finish>
   void tile(const Image& x, int index, const Finish& finish) const {
     const int C = in_channels, row = padded(out_channels), across = (x.width + 1) / 2;
     const int first = index * GROUP;
     const int count = std::min(GROUP, (x.height + 1) / 2 * across - first);
-    // Not a power of two, or all positions would fall on the same few lines of the first cache.
+    // Not a power of two, or all positions would map to the same sets of the L1 cache.
     const long in_step = GROUP * C + PANEL, out_step = GROUP * row + PANEL;
     Workspace& mine = scratch();
     float *patches = mine.take(16 * in_step), *products = mine.take(16 * out_step),
@@ -268,7 +268,7 @@ struct Winograd {
     }
   }
 
-  // B' d B of a patch d, at channel c and, if WIDE, those after it.
+  // Computes B' d B of a patch d, at channel c or, if WIDE, at LANES channels from c.
   template <bool WIDE>
   static void enter(const float* const from[16], int c, float* to, long step) {
     decltype(read<WIDE>(nullptr)) d[16];
@@ -286,7 +286,7 @@ struct Winograd {
     }
   }
 
-  // A' m A of products m, and the bias: four pixels.
+  // Computes A' m A of products m, plus the bias: four pixels.
   static void leave(const float* from, long step, Vector bias, float* to, int row) {
     Vector above[4], below[4];
     for (int j = 0; j < 4; ++j) {

@@ -1,8 +1,8 @@
-// The fused network for CPUs, as two functions that XLA can call: float32, any batch size.
+// The fused network for CPUs, as two functions for XLA's FFI: float32, any batch size.
 //
-// Features of one image are rows of channels, a row a pixel. Work is cut into tasks of a few pixels
-// whose intermediate results stay in the nearest caches. Weights come in one array in the order in
-// which `read_network` takes them; `weights.py` writes it.
+// Features of an image are stored as one row of channels per pixel. Work is divided into tasks of a
+// few pixels, whose intermediate results stay in the L1 and L2 caches. Weights are one array,
+// packed by `weights.py` in the order in which `read_network` reads them.
 
 #include <algorithm>
 #include <cstdint>
@@ -185,7 +185,7 @@ Network read_network(Reader& reader, const Sizes& sizes) {
   return network;
 }
 
-// ---- What XLA calls
+// ---- FFI handlers
 
 using Array = ffi::Buffer<ffi::F32>;
 using Result = ffi::Result<Array>;
@@ -195,7 +195,7 @@ template <class Run>
 ffi::Error each_image(ffi::ThreadPool pool, ffi::Span<const int64_t> sizes, const Array& weights,
                       int64_t batch, const Run& run) {
   if (sizes.size() * sizeof(int64_t) != sizeof(Sizes)) {
-    return ffi::Error::InvalidArgument("sizes must be as many as the network has");
+    return ffi::Error::InvalidArgument("wrong number of sizes");
   }
   Reader reader(weights.typed_data());
   Network network = read_network(reader, *reinterpret_cast<const Sizes*>(sizes.begin()));
@@ -212,7 +212,7 @@ ffi::Error each_image(ffi::ThreadPool pool, ffi::Span<const int64_t> sizes, cons
 }
 
 template <class Buffer>
-float* part(Buffer& buffer, int64_t b) {  // the b-th of a batch
+float* part(Buffer& buffer, int64_t b) {  // item b of a batch
   return buffer.typed_data() + b * (buffer.element_count() / buffer.dimensions()[0]);
 }
 

@@ -1,4 +1,4 @@
-"""The network by the native kernels: the functions of `AsymTrack(config, fused=True)`."""
+"""The functions of `AsymTrack(config, fused=True)` with native kernels."""
 
 import dataclasses
 from typing import Any
@@ -13,22 +13,26 @@ from asymtrack_jax.models.modulation import KERNEL_WIDTH, DynamicKernels
 from asymtrack_jax.native import library
 from asymtrack_jax.native.weights import sizes
 
-TOKEN_STRIDE = 16  # template pixels along a side of a token
+TOKEN_STRIDE = 16  # template pixels per token along one side
 
-Weights = Float[Array, " W"]  # what `native.weights.pack` makes of the variables
+Weights = Float[Array, " W"]  # variables packed by `native.weights.pack`
 
 
 @dataclasses.dataclass(frozen=True)
 class NativeNetwork:
-    """The network's functions of packed weights, in float32 whatever the matrix precision.
+    """The network's functions of packed weights: pure, jittable, for CPUs only.
 
-    They are pure, to be jitted, and for the CPU alone; the library must have been built.
+    They compute in float32 whatever the default matmul precision. The library must have been built
+    (`asymtrack native`).
+
+    Attributes:
+        config: sizes of the network.
     """
 
     config: ModelConfig
 
     def init_template(self, weights: Weights, template: Float[Array, "B Z Z 3"]) -> Modulation:
-        """What tracking needs of the template."""
+        """Computes the modulation of a template crop, normalised as in `images.normalise`."""
         c, B = self.config, template.shape[0]
         tokens = _array(B, (c.template_size // TOKEN_STRIDE) ** 2, c.num_heads, c.head_dim)
         kernels = [(_array(B, N, KERNEL_WIDTH), _array(B, N, N)) for N in c.num_kernels]
@@ -39,7 +43,7 @@ class NativeNetwork:
     def score_maps(
         self, weights: Weights, modulation: Modulation, search: Float[Array, "B X X 3"]
     ) -> Float[Array, "B 2 S S"]:
-        """Score maps of both corners in the search crop, before softmax."""
+        """Computes the score maps of the top-left and bottom-right corners, before softmax."""
         S = self.config.grid_size
         result = _array(search.shape[0], 2, S, S)
         arguments = (weights, search, *jax.tree.leaves(modulation))
@@ -48,7 +52,7 @@ class NativeNetwork:
     def step(
         self, weights: Weights, modulation: Modulation, search: Float[Array, "B X X 3"]
     ) -> Prediction:
-        """Where the target is in a frame's search crop."""
+        """Predicts the target's box in a search crop, normalised as in `images.normalise`."""
         return decode(self.score_maps(weights, modulation, search))
 
     def _call(self, name: str, results: Any, *arguments: Array) -> Any:

@@ -1,4 +1,4 @@
-// Memory and threads for the tasks of one call.
+// Workspaces and threads for the tasks of a call.
 
 #pragma once
 
@@ -19,7 +19,7 @@ namespace ffi = xla::ffi;
 
 constexpr int MAX_THREADS = 8;
 
-// Memory that is kept from call to call: the same requests in the same order get the same blocks.
+// Memory that is reused between calls: equal requests in equal order get the same blocks.
 class Workspace {
  public:
   void reset() { next_ = 0; }
@@ -44,17 +44,17 @@ class Workspace {
   size_t next_ = 0;
 };
 
-Workspace& scratch() {  // a task's own
+Workspace& scratch() {  // the workspace of the current task, per thread
   static thread_local Workspace workspace;
   workspace.reset();
   return workspace;
 }
 
-// Spins until done(); a machine with more to do than cores gets its turns in between.
+// Spins until done(), and yields now and then to other threads of a busy machine.
 template <class Done>
 void wait_until(const Done& done) {
-  for (int turns = 1; !done(); ++turns) {
-    if (turns % 1024 == 0) std::this_thread::yield();
+  for (int spins = 1; !done(); ++spins) {
+    if (spins % 1024 == 0) std::this_thread::yield();
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -63,8 +63,8 @@ void wait_until(const Done& done) {
   }
 }
 
-// Threads that share the tasks of one call after another, and spin between them: waking a thread
-// takes longer than many a task. Nobody waits for a helper that has not come.
+// Threads that share the tasks of consecutive runs, and spin in between, since waking a thread
+// takes longer than many tasks. A run does not wait for threads that have not started.
 class Team {
  public:
   explicit Team(ffi::ThreadPool& pool) : state_(std::make_shared<State>()) {
@@ -90,8 +90,8 @@ class Team {
 
  private:
   struct State {
-    std::atomic<uint64_t> ticket{0};  // which run it is, and how many tasks nobody has taken
-    std::atomic<int> pending{0};      // tasks that are not done
+    std::atomic<uint64_t> ticket{0};  // number of the run, and of tasks that are not taken
+    std::atomic<int> pending{0};      // number of tasks that are not done
     std::atomic<bool> stop{false};
     const std::function<void(int)>* task = nullptr;
 

@@ -1,4 +1,4 @@
-"""The fused form's variables as the one array that `network.cc` reads."""
+"""Packs the fused form's variables into the one array that `network.cc` reads."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,23 +9,23 @@ from jaxtyping import Float
 from asymtrack_jax.config import ModelConfig
 
 Tree = Mapping[str, Any]
-PANEL = 32  # columns of a linear layer that lie together; as in linear.h
-ALIGNMENT = 16  # each array starts at a multiple of so many floats
+PANEL = 32  # columns of a linear layer per panel; as in linear.h
+ALIGNMENT = 16  # each array starts at a multiple of this number of floats
 
 
 def sizes(config: ModelConfig) -> np.ndarray:
-    """The network's sizes as `network.cc` reads them, int64."""
+    """Returns the network's sizes in the order of `network.cc`, int64."""
     c = config
     heads = (c.num_heads, c.head_dim, c.feature_dim)
     return np.array([*c.widths, *c.depths, *c.num_kernels, *heads], np.int64)
 
 
 def pack(config: ModelConfig, variables: Tree) -> Float[np.ndarray, " weights"]:
-    """All weights, float32, in the order and layout in which `network.cc` reads them.
+    """Packs all weights, float32, in the order and layout of `network.cc`.
 
     Args:
         config: sizes of the network.
-        variables: of the fused form.
+        variables: `params` of the fused form.
     """
     arrays = (np.asarray(array, np.float32).ravel() for array in _network(config, variables))
     return np.concatenate([np.pad(array, (0, -array.size % ALIGNMENT)) for array in arrays])
@@ -92,11 +92,12 @@ def _norm(norm: Tree) -> Iterator[np.ndarray]:
 
 
 def _linear(layer: Tree, *, pad_rows: bool = False) -> Iterator[np.ndarray]:
-    """The bias, then the kernel in panels of columns; a convolution's patch is a row.
+    """Yields the bias, then the kernel in panels of columns.
 
     Args:
-        layer: `kernel` [..., in, out], and perhaps `bias`.
-        pad_rows: for features that themselves are padded to whole panels.
+        layer: `kernel` [..., in, out], in which a convolution's patch is flattened, and optionally
+            `bias`.
+        pad_rows: pad the rows for input features that are padded to whole panels.
     """
     kernel = np.asarray(layer["kernel"])
     kernel = kernel.reshape(-1, kernel.shape[-1])
@@ -107,9 +108,9 @@ def _linear(layer: Tree, *, pad_rows: bool = False) -> Iterator[np.ndarray]:
 
 
 def _winograd(layer: Tree) -> Iterator[np.ndarray]:
-    """A 3x3 convolution for Winograd's F(2x2, 3x3).
+    """Yields a 3 x 3 convolution transformed for Winograd's F(2x2, 3x3).
 
-    The bias, then for each position of a 4x4 patch the panels of a linear layer.
+    That is the bias, then the panels of one linear layer per position in a 4 x 4 patch.
     """
     transform = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
     kernel = np.asarray(layer["kernel"], np.float64)
@@ -121,6 +122,6 @@ def _winograd(layer: Tree) -> Iterator[np.ndarray]:
 
 
 def _columns(array: Any) -> np.ndarray:
-    """Zeros up to whole panels on the last axis."""
+    """Pads the last axis with zeros to whole panels."""
     array = np.asarray(array)
     return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, -array.shape[-1] % PANEL)])

@@ -1,5 +1,5 @@
-"""Trained weights that come with the package; README.md beside this file is their model card."""
+"""Weights in the package, and their model card, README.md."""
 
 from pathlib import Path
 
-TINY = Path(__file__).parent / "tiny"  # a checkpoint's directory
+TINY = Path(__file__).parent / "tiny"  # directory of the checkpoint

@@ -1,6 +1,6 @@
-"""Makes the file that comes with the package: a checkpoint in half precision, small enough.
+"""Exports a checkpoint as the package's weights, in float16.
 
-What the checkpoint says of its making is kept; how it was rounded, and what from, is added.
+The metadata is kept; the precision and the SHA-256 of the original file are added.
 """
 
 import argparse
@@ -17,11 +17,11 @@ from asymtrack_jax.models import checkpoint
 MAX_BYTES = 8 * 2**20
 
 
-def ship(source: Path, output: Path, *, overwrite: bool = False) -> str:
-    """Writes a checkpoint in float16, and returns what people want to know of it.
+def export_packaged_weights(source: Path, output: Path, *, overwrite: bool = False) -> str:
+    """Writes a checkpoint in float16, and returns a summary as text.
 
     Args:
-        source: the checkpoint's directory, such as a training run's `best`.
+        source: directory of the checkpoint, such as a training run's `best`.
         output: directory to write.
         overwrite: replace the checkpoint in a directory that exists.
 
@@ -31,7 +31,7 @@ def ship(source: Path, output: Path, *, overwrite: bool = False) -> str:
     """
     loaded = checkpoint.read(source)
     arrays: Any = flax.traverse_util.flatten_dict(loaded.variables, sep="/")
-    with np.errstate(over="ignore"):  # found below
+    with np.errstate(over="ignore"):  # reported below
         halves = {name: array.astype(np.float16) for name, array in arrays.items()}
     if beyond := sorted(name for name, half in halves.items() if not np.isfinite(half).all()):
         raise InputError(f"{source} has values beyond float16's range, in {', '.join(beyond)}")
@@ -39,7 +39,7 @@ def ship(source: Path, output: Path, *, overwrite: bool = False) -> str:
     if num_bytes > MAX_BYTES:
         raise InputError(
             f"{source} takes {num_bytes / 2**20:.1f} MiB in float16, "
-            f"and the package takes {MAX_BYTES // 2**20}: choose a smaller network"
+            f"more than the package's limit of {MAX_BYTES // 2**20}: choose a smaller network"
         )
     rounding = {"precision": "float16", "rounded_from_sha256": checkpoint.sha256(source)}
     metadata = {**loaded.metadata, **rounding}
@@ -51,13 +51,13 @@ def ship(source: Path, output: Path, *, overwrite: bool = False) -> str:
         np.count_nonzero(arrays[name]) - np.count_nonzero(halves[name]) for name in arrays
     )
     return (
-        f"{path}: {path.stat().st_size / 2**20:.2f} MiB; rounding moves values by at most "
-        f"{changes[largest]:.1e} of their tensor's largest ({largest}), {vanished} to zero"
+        f"{path}: {path.stat().st_size / 2**20:.2f} MiB; rounding changes values by at most "
+        f"{changes[largest]:.1e} of their tensor's maximum ({largest}), {vanished} to zero"
     )
 
 
 def _change(array: np.ndarray, half: np.ndarray) -> float:
-    """The largest difference, in units of the largest value; 0 of a tensor of zeros."""
+    """Returns the largest difference over the largest absolute value; 0 for a tensor of zeros."""
     scale = np.abs(array).max()
     return float(np.abs(half.astype(np.float32) - array).max() / scale) if scale else 0.0
 
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="directory to write")
     parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
     args = parser.parse_args(argv)
-    print(ship(args.checkpoint, args.output, overwrite=args.overwrite))
+    print(export_packaged_weights(args.checkpoint, args.output, overwrite=args.overwrite))
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def test_nothing_is_imported_or_called(path, tmp_path, monkeypatch):
 
 def test_an_inert_object_is_no_tensor(path):
     save_tensor(path, call("lib.evil.run"))
-    fails(path, "no tensor: a")
+    fails(path, "not a tensor: a")
 
 
 @pytest.mark.parametrize("key", [1, (1, 2), "a\nb"])
@@ -236,7 +236,7 @@ def test_zip_archives_without_a_state_dict(path):
     torch_files.save_checkpoint(path, {"a": ARRAY}, key="state_dict")
     fails(path, "no state dict 'net', only state_dict", "--backbone")
     torch_files.save(path, mapping({"net": mapping({"a": plain(1)})}))
-    fails(path, "no tensor: a")
+    fails(path, "not a tensor: a")
 
 
 def test_big_endian(path):

@@ -78,7 +78,7 @@ def test_values_beyond_half_precision_are_refused(tmp_path, variables):
     large["params"]["neck"]["bias"][3] = 7e4
     checkpoint.save(tmp_path / "large", VARIANTS["testing"], large, {})
     with pytest.raises(InputError, match="beyond float16's range, in params/neck/bias"):
-        command.ship(tmp_path / "large", tmp_path / "out")
+        command.export_packaged_weights(tmp_path / "large", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -86,5 +86,5 @@ def test_a_file_that_is_too_large_is_refused(tmp_path, variables, monkeypatch):
     checkpoint.save(tmp_path / "c", VARIANTS["testing"], variables, {})
     monkeypatch.setattr(command, "MAX_BYTES", 2**16)
     with pytest.raises(InputError, match="MiB in float16"):
-        command.ship(tmp_path / "c", tmp_path / "out")
+        command.export_packaged_weights(tmp_path / "c", tmp_path / "out")
     assert not (tmp_path / "out").exists()
