@@ -144,7 +144,7 @@ def test_nothing_is_used_that_was_not_built(variables, tmp_path, monkeypatch):
     [
         (None, "no C\\+\\+ compiler found"),
         ("no_such_compiler", "CXX=no_such_compiler: there is no such"),
-        ("sh -c 'exit 3'", "failed; it must know C\\+\\+17"),
+        ("sh -c 'exit 3'", "failed; it must support C\\+\\+17"),
     ],
 )
 def test_what_cannot_be_built_is_told(compiler, message, tmp_path, monkeypatch):
