@@ -19,9 +19,9 @@ from asymtrack_jax.tracking.model import Model, load
 from asymtrack_jax.tracking.recovery import OFF, Recovery
 from asymtrack_jax.tracking.tracker import Tracker, as_bboxes
 from asymtrack_jax.video import drawing, tracks
-from asymtrack_jax.video.follow import check_output, follow, tracks_of
 from asymtrack_jax.video.sources import FrameSource, open_source, source_of
 from asymtrack_jax.video.step import NO_FRAME, MultiTracker, Step
+from asymtrack_jax.video.tracking import check_output, track_video, tracks_of
 from asymtrack_jax.video.window import play
 from asymtrack_jax.video.writers import open_writer
 
@@ -100,7 +100,7 @@ class TrackedVideo:
         self._source, self._open_again = source, open_again
         self._single = init_bboxes.ndim == 1
         bboxes = init_bboxes[None] if self._single else init_bboxes
-        self._following = follow(tracker, source.frames, bboxes)
+        self._following = track_video(tracker, source.frames, bboxes)
         self._steps: list[Step] = []  # without their frames
 
     def __iter__(self) -> Iterator[Step]:
