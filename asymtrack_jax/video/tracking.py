@@ -27,7 +27,7 @@ _RATE_WINDOW = 25  # updates over which the displayed frame rate is averaged
 
 
 @dataclasses.dataclass(frozen=True)
-class TrackedVideo:
+class TrackingResult:
     """Result of tracking a video.
 
     Attributes:
@@ -78,7 +78,7 @@ def track_to_files(
     boxes: Path,
     *,
     show: bool = False,
-) -> TrackedVideo:
+) -> TrackingResult:
     """Tracks targets, and writes an annotated video and a file of boxes.
 
     Frames are read, tracked and written one at a time. Ctrl-C stops after the current frame; then,
@@ -127,7 +127,7 @@ def track_to_files(
         finally:
             if steps:
                 write_tracks(boxes, tracks_of(steps))
-    return TrackedVideo(tracks_of(steps), _rate(seconds), stop.is_set())
+    return TrackingResult(tracks_of(steps), _rate(seconds), stop.is_set())
 
 
 def check_output(video: Path, source: FrameSource) -> None:
@@ -145,7 +145,7 @@ def tracks_of(steps: Sequence[Step]) -> Tracks:
     return Tracks(len(steps), frames, targets, bboxes, scores, lost)
 
 
-def summary(tracked: TrackedVideo, source: FrameSource, video: Path, boxes: Path) -> str:
+def summary(tracked: TrackingResult, source: FrameSource, video: Path, boxes: Path) -> str:
     """Formats a summary, with the mean IoU if the source has true boxes."""
     tracks = tracked.tracks
     begin = "interrupted: " if tracked.interrupted else ""

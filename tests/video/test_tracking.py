@@ -9,7 +9,7 @@ import pytest
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.video import drawing, tracking
 from asymtrack_jax.video.sources import FrameSource, open_source
-from asymtrack_jax.video.tracking import TrackedVideo, choose_bboxes, summary, track_to_files
+from asymtrack_jax.video.tracking import TrackingResult, choose_bboxes, summary, track_to_files
 from asymtrack_jax.video.tracks import Tracks
 from asymtrack_jax.video.writers import VideoWriter
 from tests.video.frames import FakeTracker
@@ -180,13 +180,13 @@ def test_summary_gives_what_is_known():
     paths = Path("x/out.mp4"), Path("x/out.csv")
     truth = np.tile([[0.0, 0.0, 10.0, 10.0]], (8, 1))
     source = FrameSource(FRAME, iter([]), num_frames=8, truth=truth)
-    text = summary(TrackedVideo(tracks, 12.34, False), source, *paths)
+    text = summary(TrackingResult(tracks, 12.34, False), source, *paths)
     assert "3 of 8 frames, 1 target(s): x/out.mp4 and x/out.csv" in text
     assert "12.3 frames/s" in text
     assert "mean IoU with the true boxes: 0.667" in text
     first = Tracks(1, *(column[:1] for column in (zeros, zeros, bboxes, np.ones(3), zeros == 1)))
     source = FrameSource(FRAME, iter([]), truth=truth)
-    text = summary(TrackedVideo(first, np.nan, True), source, *paths)
+    text = summary(TrackingResult(first, np.nan, True), source, *paths)
     assert text == "interrupted: 1 frames, 1 target(s): x/out.mp4 and x/out.csv"
 
 
