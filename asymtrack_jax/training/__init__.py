@@ -1,1 +1,1 @@
-"""Training: losses, the optimiser, and the step that puts them to work on a batch."""
+"""Training: losses, optimiser, training step, checkpoints, validation and the training loop."""

@@ -1,12 +1,11 @@
-"""Checkpoints that a run resumes from (orbax), and those of its network.
+"""Checkpoints of a training run: its resumable state (orbax), and its last and best network.
 
-A checkpoint is the folder `checkpoints/STEP` that orbax writes, and in it `run.json`, which is
+A checkpoint is the folder `checkpoints/STEP` that orbax writes, and `run.json` in it, which is
 written last: the settings that determine the run, and a checksum of every file. Orbax would load
-some damaged arrays without a word, and its own metadata is written before the arrays are. The data
-needs no entry of its own: the next batch is the one after `state.step`, and follows from it and
-the run's seed.
+some damaged arrays without an error, and writes its own metadata before the arrays. The state of
+the data pipeline is not stored: the next batch is determined by the seed and `state.step`.
 
-Every process of a run must call what is here, and all must see the same folder.
+Every process of a run must call these methods, and all must see the same file system.
 """
 
 import contextlib
@@ -33,14 +32,19 @@ from asymtrack_jax.training.state import TrainState
 
 _RECORD = "run.json"
 _SCORE = "validation/iou"
-# Fields of the model that its weights do not depend on.
+# Fields of `ModelConfig` that do not affect the shapes of the weights.
 _CROPS = ("search_size", "template_size", "search_factor", "template_factor")
 
 _saving = ocp.training.save_decision_policies
 
 
 class Checkpoints:
-    """The checkpoints of the run in `workdir`, which is that of `config`."""
+    """Checkpoint manager of the run in `workdir`.
+
+    Args:
+        workdir: the run's directory.
+        config: the run's configuration; `config.run` has the save policy.
+    """
 
     def __init__(self, workdir: Path, config: Config):
         run = config.run
@@ -56,25 +60,25 @@ class Checkpoints:
         )
         self._manager = ocp.training.Checkpointer(
             str(self._workdir / "checkpoints"),
-            save_decision_policy=policy,  # whose type is not quite what orbax itself asks for
+            save_decision_policy=policy,  # typed Any: orbax annotates a narrower type
             cleanup_tmp_directories=True,
         )
 
     def close(self) -> None:
-        """Ends orbax's threads."""
+        """Closes orbax's checkpointer and its threads."""
         self._manager.close()
 
     def due(self, step: int) -> bool:
-        """Whether to save after this step, the same in all processes: by steps and by minutes."""
+        """Returns whether the save policy asks for a checkpoint now, the same in all processes."""
         return self._manager.should_save(step)
 
     def save(self, state: TrainState) -> None:
-        """Writes the state of a run, which is on disk when this returns; the oldest ones go.
+        """Writes the state of the run synchronously, then deletes the oldest checkpoints.
 
-        Whatever interrupts it, the checkpoints before stay usable.
+        Earlier checkpoints stay usable if it is interrupted.
 
         Raises:
-            OSError: it cannot be written, as on a full disk.
+            OSError: the checkpoint cannot be written, as on a full disk.
         """
         step = int(state.step)
         with _plain_errors(self._folder(step)):
@@ -89,23 +93,23 @@ class Checkpoints:
             content = {"record": record, "checksum": _checksum(record)}
             path = self._folder(step) / _RECORD
             write_atomically(path, json.dumps(content, indent=1).encode())
-        # Not by orbax's LatestN, which deletes before the record is written.
+        # Not orbax's LatestN policy, which deletes before the record is written.
         for old in self._manager.checkpoints[: -self._config.run.keep]:
             self._manager.delete(old)
 
     def restore(self, state: TrainState) -> TrainState:
-        """The last state saved that is undamaged, or the one given if none was ever saved.
+        """Restores the last undamaged checkpoint, or returns `state` if there is none at all.
 
-        The first process chooses the checkpoint, all load it. Damaged ones after it are removed,
-        with a warning: the run will come by there again.
+        The first process chooses the checkpoint; all load it. Damaged later checkpoints are
+        deleted with a warning, since the run will write those steps again.
 
         Args:
-            state: of the run before its first step. What is restored lies on the same devices,
-                wherever it was when it was saved.
+            state: state of the run before its first step. The restored arrays get its sharding,
+                whatever they had when they were saved.
 
         Raises:
-            InputError: the checkpoints are another run's, or all are damaged; or the first process
-                failed.
+            InputError: the checkpoints belong to another run or are all damaged, or the first
+                process failed.
         """
         steps = [saved.step for saved in self._manager.checkpoints]
         last = -1
@@ -124,16 +128,19 @@ class Checkpoints:
         return restored
 
     def export_last_and_best(self, variables: Any, step: int, scores: Mapping[str, float]) -> bool:
-        """Writes a network that `asymtrack_jax.load` reads, to `last/` and perhaps to `best/`.
+        """Writes the network to `last/`, and to `best/` if it is the best so far.
+
+        `asymtrack_jax.load` reads both. Only the first process writes.
 
         Args:
-            variables: the training form's `params` and `batch_stats`.
+            variables: `params` and `batch_stats` of the training form.
             step: number of steps taken.
-            scores: stored with it. The best has the highest `validation/iou` of those that this run
-                validated on the same pairs, through all its interruptions.
+            scores: validation scores, stored as metadata. The best network has the highest
+                `validation/iou` among those of this run that were validated on the same pairs,
+                resumed runs included.
 
         Returns:
-            Whether it is the best so far, to the first process.
+            Whether the network is the best so far; False in other processes than the first.
         """
         if jax.process_index() != 0:
             return False
@@ -154,7 +161,7 @@ class Checkpoints:
         return improved
 
     def _best_score(self, comparable: Mapping[str, Any]) -> float | None:
-        """The score of `best/`; None if there is none to compare with."""
+        """Returns the score of `best/`; None if there is none that is comparable."""
         folder = self._workdir / "best"
         if not (folder / checkpoint.FILE_NAME).exists():
             return None
@@ -181,7 +188,11 @@ class Checkpoints:
         )
 
     def _problem(self, step: int) -> str | None:
-        """What is wrong with a checkpoint's files, if anything; raises if it is another run's."""
+        """Describes the damage to a checkpoint's files; None if they are intact.
+
+        Raises:
+            InputError: the checkpoint belongs to another run.
+        """
         folder = self._folder(step)
         try:
             content = json.loads((folder / _RECORD).read_text())
@@ -203,10 +214,11 @@ class Checkpoints:
 
 
 def fingerprint(config: Config) -> dict[str, Any]:
-    """The settings that determine what a run computes, by their names, as JSON gives them back.
+    """Returns the settings that determine what a run computes, by name, as JSON values.
 
-    Left out is what a run may change on its way: where data lies and how it is read, what is
-    validated, shown and kept, and how long a run is, as long as its learning rates do not tell.
+    Settings that may change when a run is resumed are left out: where the data is and how it is
+    read, validation, logging and checkpoints, and the number of epochs unless the learning rate
+    schedule depends on it.
     """
     data = ("sources", "shares", "max_gap", "augmentation", "synthetic")
     sections = ("model.", "train.", "seed", *(f"data.{name}" for name in data))
@@ -217,15 +229,19 @@ def fingerprint(config: Config) -> dict[str, Any]:
 
 
 def init_from(directory: Path, config: ModelConfig) -> dict[str, Any]:
-    """Variables of a converted tracker or backbone, to start a run from.
+    """Reads the initial variables of a run from a checkpoint of a network or a backbone.
 
-    Its crops may have other sizes than the run's.
+    The sizes and factors of its crops may differ from those of the run.
+
+    Args:
+        directory: the checkpoint's directory.
+        config: the run's network.
 
     Returns:
-        The training form's `params` and `batch_stats`, numpy arrays.
+        `params` and `batch_stats` of the training form, as numpy arrays.
 
     Raises:
-        InputError: there is no checkpoint, or it is damaged, or of another network than `config`.
+        InputError: there is no checkpoint, it is damaged, or its network differs from `config`.
     """
     start = checkpoint.read(directory)
     theirs, ours = (
@@ -261,9 +277,9 @@ def _checksums(folder: Path) -> dict[str, int]:
 
 @contextlib.contextmanager
 def _plain_errors(folder: Path) -> Iterator[None]:
-    """Raises what the operating system refuses as `OSError`, without pages of tracebacks.
+    """Raises errors of the operating system as `OSError`, without the threads' tracebacks.
 
-    Tensorstore raises it as `ValueError`, and each of orbax's threads logs it.
+    Tensorstore raises them as `ValueError`, and each of orbax's threads logs one.
     """
     before = logging.get_verbosity()
     logging.set_verbosity(logging.FATAL)

@@ -1,7 +1,7 @@
-"""One step on all devices of all hosts: each holds the whole state and a share of the batch.
+"""Data parallelism: the state is replicated on all devices, the batch is sharded over them.
 
-A jitted step over a mesh means what it means on one device. Its means and the statistics of its
-batch norms are those of the whole batch, for XLA gathers what they need.
+A step jitted over a mesh computes what it computes on one device: means and batch norm statistics
+are over the global batch, since XLA inserts the collectives they need.
 """
 
 import contextlib
@@ -20,31 +20,31 @@ from asymtrack_jax.data.augment import Batch
 from asymtrack_jax.errors import InputError
 
 _AXIS = "data"
-# Variables that say how many processes a launcher started. JAX finds out the rest by itself.
+# Environment variables with a launcher's number of processes. JAX detects the rest itself.
 _LAUNCHERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 _STEPS_TO_AGREE = 10
-# A process that fails waits so long at its exit for the others, which wait for it in their next
-# step; then JAX ends them all.
+# A process that fails waits this long at its exit for the others, which wait for it in their next
+# step; then JAX terminates them all.
 _SHUTDOWN_SECONDS = 60
 
 
 def initialize_distributed(
     coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
 ) -> None:
-    """Joins the processes of a run; one that was started alone stays alone.
+    """Connects the processes of a multi-process run; does nothing in a single-process run.
 
-    What is not given is taken from `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and
-    `JAX_PROCESS_ID`. If those are not set either, the processes that Slurm, Open MPI or a TPU pod
-    with `TPU_WORKER_HOSTNAMES` started find each other. It must come before anything that asks for
-    devices.
+    Arguments that are None are read from `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and
+    `JAX_PROCESS_ID`. If those are not set either, JAX detects the processes that were started by
+    Slurm, Open MPI or on a TPU pod with `TPU_WORKER_HOSTNAMES`. Call it before anything that
+    initialises JAX's devices.
 
     Args:
-        coordinator: host and port at which process 0 can be reached, such as `10.0.0.1:1234`.
-        num_processes: of the run.
-        process_id: of this one, from 0.
+        coordinator: host and port of process 0, such as `10.0.0.1:1234`.
+        num_processes: number of processes of the run.
+        process_id: index of this process, from 0.
 
     Raises:
-        InputError: only some of the three are given, or they are no such numbers.
+        InputError: only some of the three are set, or one of them is not valid.
     """
     given = {
         "JAX_COORDINATOR_ADDRESS": coordinator,
@@ -86,10 +86,10 @@ def _is_launched() -> bool:
 
 
 def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """A mesh of one axis over all devices of all hosts, or those given, in the processes' order.
+    """Returns a mesh with one axis over the devices, ordered by process; by default all devices.
 
-    `put_batch` relies on this order. `jax.make_mesh` has others on TPU pods, and refuses devices
-    of several slices, such as GPUs of several nodes.
+    `put_batch` relies on this order. `jax.make_mesh` orders devices otherwise on TPU pods, and
+    does not accept devices of several slices, such as GPUs of several nodes.
     """
     devices = jax.devices() if devices is None else devices
     ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
@@ -97,7 +97,7 @@ def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
 
 
 def check_batch_size(config: TrainConfig, mesh: Mesh) -> None:
-    """Raises `InputError` unless the devices can share each part of a batch evenly."""
+    """Raises `InputError` unless each accumulation step of a batch divides over the devices."""
     if config.batch_size % (mesh.size * config.grad_accum_steps):
         steps = config.grad_accum_steps
         parts = f" x {steps} grad_accum_steps" if steps > 1 else ""
@@ -108,21 +108,21 @@ def check_batch_size(config: TrainConfig, mesh: Mesh) -> None:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The same on every device: states, variables, metrics."""
+    """Returns the sharding of states, variables and metrics: replicated on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def split(mesh: Mesh) -> NamedSharding:
-    """A share of the first axis to each device: batches."""
+    """Returns the sharding of batches: the first axis is split over the devices."""
     return NamedSharding(mesh, PartitionSpec(_AXIS))
 
 
 def replicate(mesh: Mesh, tree: Any) -> Any:
-    """Copies of the first process's arrays on every device, for a step to overwrite."""
+    """Copies the first process's arrays to every device, in buffers that a step may donate."""
     sharding = replicated(mesh)
 
     def copies(leaf: Any) -> jax.Array:
-        # One copy a device: on CPU a jax array may share a numpy array's memory.
+        # One copy per device: on CPU a jax array may share a numpy array's memory.
         leaf = np.asarray(leaf)
         return jax.make_array_from_callback(leaf.shape, sharding, lambda _: leaf.copy())
 
@@ -130,21 +130,21 @@ def replicate(mesh: Mesh, tree: Any) -> Any:
 
 
 def put_batch(mesh: Mesh, batch: Batch) -> Batch:
-    """Puts a batch on the devices.
+    """Assembles the global batch on the devices from each process's local batch.
 
     Args:
-        mesh: of the devices.
-        batch: this process's share as numpy arrays, as large as every other one's.
+        mesh: the mesh that `make_mesh` returned.
+        batch: this process's share, as numpy arrays; all processes have shares of the same size.
 
     Returns:
-        The whole batch, in the order of the processes.
+        The global batch, in the order of the processes, sharded by `split`.
     """
     sharding = split(mesh)
     return Batch(*(jax.make_array_from_process_local_data(sharding, array) for array in batch))
 
 
 def jit_train_step(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-    """Compiles (state, batch) to (state, metrics); the state that it takes is spent."""
+    """Jits a step from (state, batch) to (state, metrics); the input state is donated."""
     everywhere = replicated(mesh)
     return jax.jit(
         step, in_shardings=(everywhere, split(mesh)), out_shardings=everywhere, donate_argnums=0
@@ -152,21 +152,21 @@ def jit_train_step(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
 
 
 def jit_eval_step(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-    """Compiles (variables, batch) to results that every process can read whole."""
+    """Jits a step from (variables, batch) to results that are replicated on every device."""
     everywhere = replicated(mesh)
     return jax.jit(step, in_shardings=(everywhere, split(mesh)), out_shardings=everywhere)
 
 
 def any_process(flag: bool, step: int) -> bool:
-    """Whether the flag is set in any process of the run; all get the same answer.
+    """Returns whether the flag is set in any process of the run, the same in all processes.
 
-    Signals reach some processes only, but all must stop after the same step. Several processes ask
-    each other at every tenth step only, since the answer waits for the devices; at other steps it
-    is False.
+    A signal may reach only some processes, but all must stop after the same step. With several
+    processes the flags are gathered at every tenth step only, since that synchronises with the
+    devices; at other steps the result is False.
 
     Args:
-        flag: of this process.
-        step: at which all processes ask.
+        flag: this process's flag.
+        step: current step, the same in all processes.
     """
     if jax.process_count() == 1:
         return flag
@@ -177,9 +177,9 @@ def any_process(flag: bool, step: int) -> bool:
 
 @contextlib.contextmanager
 def failing_together() -> Iterator[None]:
-    """An exception that the block raises in one process ends all of them after the block.
+    """Makes an exception in one process's block raise in all processes at the end of the block.
 
-    Every process enters it; within it none may wait for another.
+    Every process must enter it, and no process may wait for another within it.
 
     Raises:
         InputError: another process failed; its own message says why.
@@ -197,7 +197,7 @@ def failing_together() -> Iterator[None]:
 
 
 def wait_for_all() -> None:
-    """Waits until all processes have come here, so that none leaves while another has work."""
+    """Waits for all processes of the run, so that none exits while another is still working."""
     multihost_utils.sync_global_devices("end of the run")
 
 

@@ -1,7 +1,7 @@
-"""A training run, from its configuration to a network that tracks.
+"""The training loop: training, validation, logging and checkpoints of one run.
 
-All that a run is lies in its configuration and its `TrainState`: batch n follows from the seed and
-n, so a run that stopped after step n and goes on with the batch after it is the same run.
+A run is determined by its configuration and its `TrainState`: batch n depends only on the seed and
+n, so that a run resumed after step n computes what an uninterrupted one would.
 """
 
 import contextlib
@@ -37,32 +37,32 @@ from asymtrack_jax.training.state import TrainState, create_state, with_layer_sc
 from asymtrack_jax.training.step import make_train_step
 from asymtrack_jax.training.validation import first_sequences, make_eval_step, mean_losses, track
 
-_VALIDATION_SEED = 2**32 - 1  # the same pairs for every run,
-_HELD_OUT = 1  # of other rendered sequences than 0, which training has
+_VALIDATION_SEED = 2**32 - 1  # the same pairs in every run
+_HELD_OUT = 1  # seed of the rendered validation sequences; training renders with 0
 
 
 def train_and_evaluate(config: Config, workdir: Path) -> int:
-    """Trains, or goes on with the run that is in `workdir`.
+    """Trains a network, or resumes the run in `workdir`.
 
-    It leaves there `checkpoints/` to go on from, the networks `best/` and `last/` for
-    `asymtrack_jax.load`, `metrics.jsonl`, event files for TensorBoard, and `pictures/` of pairs.
-    SIGTERM and Ctrl-C end it after the step in work, with a checkpoint.
+    Writes to `workdir`: resumable `checkpoints/`, the networks `best/` and `last/` for
+    `asymtrack_jax.load`, `metrics.jsonl`, `tensorboard/`, and `pictures/` of pairs. SIGTERM and
+    Ctrl-C stop the run after the current step, with a checkpoint.
 
     Args:
-        config: of the run.
-        workdir: made if it is not there.
+        config: the run's configuration.
+        workdir: the run's directory, created if it does not exist.
 
     Returns:
-        The exit status: 0, or 128 and the signal's number.
+        The exit status: 0, or 128 plus the signal's number.
 
     Raises:
-        InputError: data that cannot be used, a batch that the devices cannot share, checkpoints of
-            another run in `workdir`, or a loss or gradient that is not finite.
+        InputError: the data cannot be used, the batch does not divide over the devices, `workdir`
+            has checkpoints of another run, or a loss or gradient is not finite.
         OSError: `workdir` cannot be written.
     """
     mesh = devices.make_mesh()
     devices.check_batch_size(config.train, mesh)
-    with devices.failing_together():  # before minutes of indexing
+    with devices.failing_together():  # indexing takes minutes, so check first
         check_roots((*config.data.sources, *_held_out_names(config)), config.data)
         state = _initial_state(config)
     with contextlib.closing(Checkpoints(workdir, config)) as checkpoints:
@@ -82,7 +82,7 @@ def _train(
     checkpoints: Checkpoints,
     state: TrainState,
 ) -> int:
-    """Takes the steps from `state` on; returns the exit status."""
+    """Runs the steps after `state.step`; returns the exit status."""
     train, run = config.train, config.run
     start = int(state.step)
     put_batch = functools.partial(devices.put_batch, mesh)
@@ -127,17 +127,17 @@ def _train(
         ) as progress,
     ):
         if start:
-            progress.write(f"going on after step {start}")
+            progress.write(f"resuming after step {start}")
         window, previous = _Window(train.batch_size), None
         for step in range(start + 1, train.num_steps + 1):
             with window.waiting():
                 batch = next(batches)
             state, metrics = train_step(state, put_batch(batch))
             window.add(metrics)
-            if step == start + 1:  # which compiled, and says nothing about the pace
+            if step == start + 1:  # its time includes compilation
                 window.restart_clock(metrics)
                 progress.set_description()
-            if previous is not None:  # a step late, so that the device need not wait for the check
+            if previous is not None:  # one step late, so that the device does not wait
                 _check_finite(workdir, *previous)
             previous = step, batch, metrics
             progress.update()
@@ -150,7 +150,7 @@ def _train(
                 progress.set_postfix_str(_status(values))
             if step % run.picture_steps == 0:
                 boxes, _ = eval_step(state.variables, put_batch(batch))
-                shown = np.asarray(boxes)[: len(batch.boxes)]  # the first process has the first
+                shown = np.asarray(boxes)[: len(batch.boxes)]  # the first process's share
                 writer.image(step, "pairs", draw_pairs(batch, shown))
             if step % (run.validation_epochs * train.steps_per_epoch) == 0 or last:
                 scores = validate(step, state)
@@ -161,10 +161,10 @@ def _train(
                 _check_finite(workdir, *previous)
                 checkpoints.save(state)
             if stop:
-                progress.write(f"stopped after step {step}; the same command goes on from there")
+                progress.write(f"stopped after step {step}; the same command resumes the run")
                 return 128 + (signals.received or signal.SIGTERM)
         progress.write(
-            f"all {train.num_steps} steps are done; to see it track: "
+            f"finished all {train.num_steps} steps; to track a video with the best network: "
             f"asymtrack track --checkpoint {workdir / 'best'}"
         )
     return 0
@@ -172,7 +172,7 @@ def _train(
 
 @dataclasses.dataclass(frozen=True)
 class _Data:
-    """Where training and validation pairs are drawn from, and the sequences to track."""
+    """Samplers of training and validation pairs, and the sequences to track."""
 
     training: PairSampler
     validation: PairSampler
@@ -180,7 +180,7 @@ class _Data:
 
 
 def _held_out_names(config: Config) -> tuple[str, ...]:
-    """The sources of validation, each once."""
+    """Returns the names of the validation sources, without repetition."""
     tracking = (config.data.tracking,) if config.run.tracking_sequences else ()
     return tuple(dict.fromkeys((*config.data.validation, *tracking)))
 
@@ -207,7 +207,7 @@ def _batches(
     augmentation: Augmentation,
     first_batch: int = 0,
 ) -> Batches:
-    """This host's share of batches."""
+    """Returns this process's share of each batch, from `first_batch` on."""
     data = config.data
     return Batches(
         sampler,
@@ -236,7 +236,7 @@ def _initial_state(config: Config) -> TrainState:
 
 
 class _Window:
-    """The steps since the last line of metrics. Validation does not count as their time."""
+    """Metrics and timing of the steps since the last logged values, without validation."""
 
     def __init__(self, batch_size: int):
         self._batch_size = batch_size
@@ -244,24 +244,24 @@ class _Window:
         self.restart_clock(None)
 
     def restart_clock(self, metrics: Any) -> None:
-        """Counts time, and steps for the pace, from when `metrics` are computed."""
+        """Restarts the timing once `metrics` are computed."""
         jax.block_until_ready(metrics)
         self._timed, self._waited, self._start = 0, 0.0, time.perf_counter()
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Around what waits for data."""
+        """Adds the time spent in the block to the time waited for data."""
         start = time.perf_counter()
         yield
         self._waited += time.perf_counter() - start
 
     def add(self, metrics: dict[str, Any]) -> None:
-        """A step's metrics, which may not be computed yet."""
+        """Adds a step's metrics, which may still be being computed."""
         self._metrics.append(metrics)
         self._timed += 1
 
     def close(self) -> dict[str, float]:
-        """Means over the window, once they are computed; the next one begins."""
+        """Returns the means over the window, and starts the next window."""
         steps, self._metrics = jax.device_get(self._metrics), []
         seconds = time.perf_counter() - self._start
         means = {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
@@ -272,20 +272,20 @@ class _Window:
 
 
 class _Signals:
-    """Notes SIGTERM and Ctrl-C instead of dying of them; a second one is obeyed at once.
+    """Signal handler that records the first SIGTERM or Ctrl-C; a second one acts as usual.
 
     Attributes:
-        received: the signal's number, if one came.
+        received: number of the received signal; None before one.
     """
 
     received: int | None = None
 
     def __enter__(self) -> "_Signals":
         numbers = signal.SIGTERM, signal.SIGINT
-        self._before = {number: signal.signal(number, self._note) for number in numbers}
+        self._before = {number: signal.signal(number, self._record) for number in numbers}
         return self
 
-    def _note(self, number: int, _: Any) -> None:
+    def _record(self, number: int, _: Any) -> None:
         self.received = number
         self.__exit__()
 
@@ -295,7 +295,7 @@ class _Signals:
 
 
 def _check_finite(workdir: Path, step: int, batch: Batch, metrics: dict[str, Any]) -> None:
-    """Stops the run after a step whose loss or gradient is not finite, with its batch saved."""
+    """Raises `InputError` if the step's loss or gradient is not finite, and saves its batch."""
     if metrics["finite"]:
         return
     folder = workdir / "not_finite"
@@ -307,8 +307,8 @@ def _check_finite(workdir: Path, step: int, batch: Batch, metrics: dict[str, Any
     write_atomically(path, content.getvalue())
     raise InputError(
         f"step {step}: the loss or its gradient is not finite ({_listed(values)}). Its batch is in "
-        f"{path}. The checkpoints are of earlier steps: the same command goes on from the last "
-        "one, and would end here again; lower config.train.learning_rate, or look at the batch"
+        f"{path}. The same command resumes from the last checkpoint and would fail again at this "
+        "step: lower config.train.learning_rate, or inspect the batch"
     )
 
 

@@ -10,13 +10,14 @@ from asymtrack_jax.boxes import cxcywh_to_xywh, giou, iou, xywh_to_xyxy
 
 @struct.dataclass
 class Losses:
-    """Means over a batch.
+    """Losses and overlap, as means over a batch.
 
     Attributes:
-        total: what is minimised, the weighted sum of `giou` and `l1`.
+        total: the loss that is minimised: the weighted sum of `giou` and `l1`, and of
+            `corner_loss` if its weight is not 0.
         giou: 1 - generalised IoU; 0 for an inverted box (x2 < x1 or y2 < y1).
-        l1: absolute difference of corner coordinates, normalised by the side of the search crop.
-        iou: overlap of prediction and truth; 0 for an inverted box.
+        l1: absolute difference of corners, in normalised coordinates of the search crop.
+        iou: overlap of predicted and true box; 0 for an inverted box.
         inverted: share of inverted boxes.
     """
 
@@ -34,16 +35,16 @@ def box_losses(
     giou_weight: float,
     l1_weight: float,
 ) -> Losses:
-    """Losses of predicted boxes, in normalised coordinates of the search crop.
+    """Computes the losses of predicted boxes, in normalised coordinates of the search crop.
 
     Early in training predicted boxes are often inverted (x2 < x1 or y2 < y1), and their overlap is
-    undefined: such a box has no GIoU term, and learns from the distance of its corners alone.
-    The published loss drops the GIoU of the whole batch instead. Either way the mean is over all
-    boxes, so that what one box contributes depends on no other one, and neither devices nor
-    accumulation steps change the loss. Without inverted boxes it is the published loss.
+    undefined: such a box has no GIoU term, only the L1 term. The published loss drops the GIoU of
+    the whole batch instead. Here means are always over all boxes, so that a box's contribution
+    does not depend on other boxes, on the number of devices or on accumulation steps. Without
+    inverted boxes the loss equals the published one.
 
     Args:
-        predicted: cxcywh.
+        predicted: predicted boxes, cxcywh.
         target: true boxes, xywh; they are first clipped to the crop.
         giou_weight: weight of `giou` in the total.
         l1_weight: weight of `l1` in the total.
@@ -57,7 +58,7 @@ def box_losses(
     inverted = (predicted[:, 2:] < 0).any(-1)
     giou_loss = jnp.where(inverted, 0, 1 - giou(predicted, target)).mean()
     l1_loss = jnp.abs(corners - target_corners).mean()
-    # Two boxes without area have no IoU; for a mean they do not overlap.
+    # The IoU of two boxes without area is NaN; it counts as 0.
     overlap = jnp.where(inverted, 0, jnp.nan_to_num(iou(predicted, target))).mean()
     return Losses(
         total=giou_weight * giou_loss + l1_weight * l1_loss,
@@ -71,14 +72,14 @@ def box_losses(
 def corner_loss(
     score_maps: Float[Array, "B 2 S S"], target: Float[Array, "B 4"]
 ) -> Float[Array, ""]:
-    """Mean cross-entropy of the corner maps; the published loss has no such term.
+    """Computes the mean cross-entropy of the corner maps; the published loss has no such term.
 
-    The loss of boxes sees no more of a map than its mean position. This one asks for a peak there:
-    its target is the corner shared out among the four cells around it, as bilinear interpolation
-    does, so that the target's mean position is the corner itself.
+    The box losses depend only on the mean position of each map; this one rewards a peak there. Its
+    target distributes each corner over the four cells around it with bilinear weights, so that the
+    target's mean position is the corner itself.
 
     Args:
-        score_maps: of the top-left and the bottom-right corner, before softmax.
+        score_maps: score maps of the top-left and bottom-right corner, before softmax.
         target: true boxes, xywh in normalised coordinates of the search crop; corners outside the
             maps are moved to the nearest cell.
     """

@@ -1,4 +1,4 @@
-"""What a run shows of itself: numbers over time, and pictures."""
+"""Logging of a training run: scalars and images, as JSON lines and TensorBoard events."""
 
 import json
 import math
@@ -20,18 +20,17 @@ from asymtrack_jax.files import write_atomically
 
 
 class MetricsWriter:
-    """Writes `metrics.jsonl`, `pictures/` and TensorBoard's `tensorboard/` in `workdir`.
+    """Writer of `metrics.jsonl`, `pictures/` and TensorBoard's `tensorboard/` in `workdir`.
 
-    Everything is on its way to the disk when a method returns, so that a run that is killed loses
-    nothing. A run that goes on takes back what it will write again. Only the first process of a
-    run writes.
+    Every method flushes, so that a killed run loses nothing. A resumed run first discards the
+    entries of steps that it will repeat. Only the first process of a run writes.
 
     Each line of `metrics.jsonl` is an object: `step`, `time` (seconds since 1970), and the values
-    by name, null for one that is not finite.
+    by name; a value that is not finite is null.
 
     Args:
-        workdir: made if it is not there.
-        start: step that the run goes on from; what was written of later ones is taken back.
+        workdir: the run's directory, created if it does not exist.
+        start: step that the run resumes from; entries of later steps are discarded.
     """
 
     def __init__(self, workdir: Path, start: int = 0):
@@ -42,11 +41,11 @@ class MetricsWriter:
         self._pictures.mkdir(parents=True, exist_ok=True)
         lines = workdir / "metrics.jsonl"
         if lines.exists():
-            _take_back(lines, start)
+            _discard_after(lines, start)
         self._lines = lines.open("a")
         events = workdir / "tensorboard"
         events.mkdir(exist_ok=True)
-        # Directly, since tensorboardX's SummaryWriter hands over to a thread and writes later.
+        # Not tensorboardX's SummaryWriter, which writes later, in a thread.
         self._events = EventsWriter(str(events / "events"), f".{time.time_ns()}")
         log = SessionLog(status=SessionLog.START)
         self._write_event(Event(step=start + 1, wall_time=time.time(), session_log=log))
@@ -65,7 +64,7 @@ class MetricsWriter:
             self._events.close()
 
     def scalars(self, step: int, values: Mapping[str, Any]) -> None:
-        """Writes numbers, or arrays of one, by their names."""
+        """Writes scalars (numbers or arrays of one element) by name."""
         if not self._writes:
             return
         now = time.time()
@@ -77,7 +76,7 @@ class MetricsWriter:
         self._write_event(Event(step=step, wall_time=now, summary=Summary(value=entries)))
 
     def image(self, step: int, name: str, image: UInt8[np.ndarray, "H W 3"]) -> None:
-        """Writes an RGB picture, as `pictures/NAME_STEP.png` too."""
+        """Writes an RGB image, to TensorBoard and to `pictures/NAME_STEP.png`."""
         if not self._writes:
             return
         _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
@@ -92,8 +91,8 @@ class MetricsWriter:
         self._events.flush()
 
 
-def _take_back(path: Path, start: int) -> None:
-    """Removes lines of steps after `start`, and a last line that was not written to its end."""
+def _discard_after(path: Path, start: int) -> None:
+    """Removes the lines of steps after `start`, and an incomplete last line."""
     lines = path.read_bytes().splitlines(keepends=True)
     kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= start]
     write_atomically(path, b"".join(kept))

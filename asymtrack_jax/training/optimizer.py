@@ -1,4 +1,7 @@
-"""The optimiser (paper, section 4.1): AdamW, slower for the backbone, and PyTorch's constants."""
+"""Optimiser (paper, section 4.1): AdamW with a lower learning rate for the backbone.
+
+Its other constants (betas, epsilon) are PyTorch's defaults.
+"""
 
 import functools
 from collections.abc import Hashable
@@ -11,7 +14,7 @@ from asymtrack_jax.config import TrainConfig
 
 
 def learning_rate_schedule(config: TrainConfig) -> optax.Schedule:
-    """Learning rate of neck and head by the number of steps taken; see `TrainConfig.schedule`."""
+    """Returns the learning rate of neck and head as a function of the step; see `TrainConfig`."""
     rate, warmup = config.learning_rate, config.warmup_steps
     if config.schedule == "cosine":
         after = optax.cosine_decay_schedule(rate, config.num_steps - warmup)
@@ -20,18 +23,18 @@ def learning_rate_schedule(config: TrainConfig) -> optax.Schedule:
         after = optax.piecewise_constant_schedule(rate, {boundary: config.decay_factor})
     if not warmup:
         return after
-    # The first of n steps of warm-up already moves, by 1/n of the rate.
+    # The first of n warm-up steps has 1/n of the learning rate, not 0.
     return optax.join_schedules(
         [optax.linear_schedule(rate / warmup, rate, warmup - 1), after], [warmup]
     )
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformationExtraArgs:
-    """The optimiser of `params`.
+    """Returns the optimiser of `params`.
 
-    Gradients of all parameters are clipped together; then each group of `parameter_group` goes its
-    own way. Weights decay as in PyTorch's AdamW: by learning rate times `weight_decay`, in norms
-    and biases too.
+    Gradients are clipped by their global norm over all parameters; then each group of
+    `parameter_groups` is updated by AdamW with its own learning rate. As in PyTorch's AdamW, the
+    weight decay is the learning rate times `weight_decay`, for norms and biases too.
     """
     schedule = learning_rate_schedule(config)
 
@@ -58,10 +61,17 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformationExtraArgs
 
 
 def parameter_groups(frozen_stages: int, params: Any) -> Any:
-    """The group of each parameter: `backbone`, `coupling`, `head` (with the neck) or `frozen`.
+    """Returns each parameter's group: `backbone`, `coupling`, `head` (with the neck) or `frozen`.
 
-    The gradient is stopped behind `template_assignment`. PyTorch leaves parameters without a
-    gradient alone; here they are frozen, or they would still decay.
+    No gradient reaches `template_assignment`. PyTorch does not update parameters without a
+    gradient; here they are frozen, since weight decay would change them otherwise.
+
+    Args:
+        frozen_stages: number of the backbone's first stages that are frozen; see `TrainConfig`.
+        params: parameters of the training form.
+
+    Returns:
+        A pytree of group names with the structure of `params`.
     """
     frozen = ("patch_embed", "stage1")[: 2 * frozen_stages]
 

@@ -1,4 +1,4 @@
-"""Pictures of what the network sees and says."""
+"""Images of training pairs with true and predicted boxes."""
 
 import cv2
 import numpy as np
@@ -18,15 +18,15 @@ Image = UInt8[np.ndarray, "H W 3"]
 
 
 def draw_pairs(batch: Batch, predicted: Float[np.ndarray, "B 4"], num: int = 8) -> Image:
-    """The first pairs of a batch: template and search crop, with true and predicted boxes.
+    """Draws the first pairs of a batch: template and search crop, with true and predicted boxes.
 
     Args:
-        batch: numpy arrays.
-        predicted: cxcywh, in sides of the search crop.
-        num: most pairs, two in a row.
+        batch: pairs, as numpy arrays with uint8 images.
+        predicted: predicted boxes, cxcywh in normalised coordinates of the search crop.
+        num: maximum number of pairs, two per row.
 
     Returns:
-        RGB.
+        An RGB image.
     """
     num = min(num, len(batch.boxes))
     predicted = cxcywh_to_xywh(np.asarray(predicted[:num], np.float64))
@@ -49,7 +49,7 @@ def _draw_pair(
     predicted: Float[np.ndarray, "4"],
     overlap: float,
 ) -> Image:
-    """A tile: the template above a legend, and right of them the search crop with its boxes."""
+    """Draws one pair: the template above a legend on the left, the search crop on the right."""
     zoom = max(1, -(-_SIDE // len(search)))
     template, search = (_enlarge(image, zoom) for image in (template, search))
     for box, colour in ((true, _TRUE), (predicted, _PREDICTED)):

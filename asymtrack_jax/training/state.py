@@ -1,4 +1,4 @@
-"""All that training changes, as one tree."""
+"""The training state: everything that a training step changes, as one pytree."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ from asymtrack_jax.training.optimizer import make_optimizer
 
 @struct.dataclass
 class TrainState:
-    """What a step takes and returns, and what a run resumes from.
+    """State of a training run: input and output of a step, and the content of a checkpoint.
 
     Attributes:
-        step: steps taken.
-        params: the training form's, float32.
+        step: number of steps taken.
+        params: parameters of the training form, float32.
         batch_stats: running statistics of the head's batch norms.
-        opt_state: the optimiser's.
-        ema_params: moving average of `params`, or None if the run keeps none.
+        opt_state: state of the optimiser.
+        ema_params: exponential moving average of `params`; None without one.
     """
 
     step: Int[Array, ""]
@@ -32,18 +32,18 @@ class TrainState:
 
     @property
     def variables(self) -> dict[str, Any]:
-        """The network to evaluate and to keep: of the averaged parameters if there are any."""
+        """Variables to evaluate and export; with an EMA, those of the averaged parameters."""
         params = self.params if self.ema_params is None else self.ema_params
         return {"params": params, "batch_stats": self.batch_stats}
 
 
 def create_state(variables: Any, config: TrainConfig) -> TrainState:
-    """State of a run before its first step.
+    """Returns the state of a run before its first step.
 
     Args:
-        variables: the training form's `params` and `batch_stats`; they are copied, so that a step
-            to which the state is donated overwrites nobody else's.
-        config: of the run.
+        variables: `params` and `batch_stats` of the training form; they are copied, so that the
+            state can be donated.
+        config: optimisation settings of the run.
     """
     params, batch_stats = jax.tree.map(jnp.array, (variables["params"], variables["batch_stats"]))
     return TrainState(
@@ -56,20 +56,23 @@ def create_state(variables: Any, config: TrainConfig) -> TrainState:
 
 
 def update_ema(ema_params: Any, params: Any, decay: float, step: Int[Array, ""]) -> Any:
-    """The moving average after a step, which follows closely while there is little to average.
+    """Returns the exponential moving average of the parameters after a step.
+
+    The decay is min(decay, (1 + step) / (10 + step)), so that early averages follow the parameters
+    closely.
 
     Args:
-        ema_params: the average so far.
+        ema_params: average before the step.
         params: parameters after the step.
-        decay: share of the old average that is kept, once enough steps were taken.
-        step: steps taken before this one; the share is at most (1 + step) / (10 + step).
+        decay: decay after many steps, in [0, 1).
+        step: number of steps taken before this one.
     """
     kept = jnp.minimum(decay, (1 + step) / (10 + step))
     return optax.incremental_update(params, ema_params, 1 - kept)
 
 
 def with_layer_scale(params: Any, value: float) -> Any:
-    """Parameters whose layer scales all have one value; see `TrainConfig.layer_scale`."""
+    """Returns `params` with every layer scale set to `value`; see `TrainConfig.layer_scale`."""
 
     def rescale(path: tuple[Any, ...], leaf: Any) -> Any:
         names = [key.key for key in path]

@@ -1,4 +1,4 @@
-"""One training step, as a pure function of state and batch."""
+"""The training step: a pure function of state and batch."""
 
 import dataclasses
 from collections.abc import Callable
@@ -23,16 +23,17 @@ TrainStep = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
 
 
 def make_train_step(model_config: ModelConfig, config: TrainConfig) -> TrainStep:
-    """The step of a run, for the caller to jit; it may donate the state.
+    """Returns the training step, a pure function of (state, batch) to be jitted by the caller.
 
-    Images of a batch may also be float32 that `images.normalise` made.
+    The state may be donated. Images of a batch are uint8, or float32 normalised by
+    `images.normalise`.
 
-    The step's metrics are scalars: those of `losses.Losses`, `grad_norm` before clipping,
-    `learning_rate` of the head, and `finite`, whether loss and gradient are. Nothing is done about
-    a step that is not.
+    The step returns the new state and scalar metrics: the fields of `losses.Losses`, `grad_norm`
+    before clipping, `learning_rate` of the head, and `finite`, whether both the loss and the
+    gradient are finite. The update is applied in any case; the caller checks `finite`.
 
-    The step raises `InputError`, when it is traced, for a batch that `grad_accum_steps` does not
-    divide.
+    The step raises `InputError`, when it is traced, if the batch size is not a multiple of
+    `config.grad_accum_steps`.
     """
     network = AsymTrack(model_config, frozen_stages=config.frozen_stages)
     optimizer = make_optimizer(config)
@@ -80,10 +81,19 @@ def make_train_step(model_config: ModelConfig, config: TrainConfig) -> TrainStep
 def score_maps(
     network: AsymTrack, params: Any, batch_stats: Any, batch: Batch, *, bfloat16: bool
 ) -> tuple[Float[Array, "B 2 S S"], Any]:
-    """Score maps of the network in training mode, and its running statistics after the batch.
+    """Returns the network's score maps in training mode, and the updated running statistics.
 
-    With `bfloat16` everything up to the maps is computed so. The maps are then float32 either way:
-    bfloat16 does not tell coordinates apart that are less than half a percent from each other.
+    Args:
+        network: the network in its training form.
+        params: its parameters, float32.
+        batch_stats: running statistics of its batch norms.
+        batch: images, uint8 or normalised float32; its boxes are not used.
+        bfloat16: compute everything up to the score maps in bfloat16. The maps are cast to float32
+            in any case: coordinates closer than half a percent are equal in bfloat16.
+
+    Returns:
+        Score maps of the top-left and bottom-right corner before softmax, and `batch_stats` after
+        the batch.
     """
     template, search = (
         normalise(image) if image.dtype == jnp.uint8 else image
@@ -114,23 +124,22 @@ def accumulate(
     batch: Any,
     parts: int,
 ) -> tuple[Any, Any, Any]:
-    """Mean gradients over parts of a batch, one part after the other.
+    """Accumulates gradients over parts of a batch, computed one after the other.
 
-    Each part takes every `parts`-th pair, so that each device's share of a batch splits into its
-    shares of the parts.
+    Each part takes every `parts`-th pair, so that every device holds an equal share of each part.
 
     Args:
-        gradients: (params, batch_stats, part) to (gradients, (updated batch_stats, losses)).
-        params: the same for all parts.
-        batch_stats: handed on from part to part.
-        batch: a tree of arrays whose first axis is the batch's.
-        parts: how many.
+        gradients: maps (params, batch_stats, part) to (gradients, (updated batch_stats, losses)).
+        params: parameters, the same for all parts.
+        batch_stats: running statistics, updated by each part in turn.
+        batch: pytree of arrays whose first axis is the batch.
+        parts: number of parts.
 
     Returns:
         Mean gradients, batch_stats after the last part, and mean losses.
 
     Raises:
-        InputError: the batch does not divide into `parts`.
+        InputError: the batch size is not a multiple of `parts`.
     """
     if parts == 1:
         grads, (batch_stats, losses) = gradients(params, batch_stats, batch)

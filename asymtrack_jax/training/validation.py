@@ -1,4 +1,4 @@
-"""How good a network is while it learns: overlap on pairs, and whole sequences tracked."""
+"""Validation during training: losses on pairs, and tracking scores on whole sequences."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
@@ -23,10 +23,11 @@ EvalStep = Callable[[Any, Batch], tuple[Float[Array, "B 4"], dict[str, Array]]]
 
 
 def make_eval_step(model_config: ModelConfig, config: TrainConfig) -> EvalStep:
-    """Predicts a batch's boxes (cxcywh), and their losses, for the caller to jit.
+    """Returns a pure function of (variables, batch), to be jitted by the caller.
 
-    It takes the training form's variables, and changes nothing: batch norms use their running
-    statistics, as in tracking.
+    The function takes variables of the training form and uint8 images, and returns the predicted
+    boxes, cxcywh in normalised coordinates of the search crop, and the mean losses
+    (`losses.Losses`). Batch norms use their running statistics, as in tracking.
     """
     network = AsymTrack(model_config)
 
@@ -42,7 +43,7 @@ def make_eval_step(model_config: ModelConfig, config: TrainConfig) -> EvalStep:
 
 
 def mean_losses(eval_step: EvalStep, variables: Any, batches: Iterable[Batch]) -> dict[str, float]:
-    """Mean losses over batches of pairs."""
+    """Returns the mean of each loss over at least one batch."""
     losses = [eval_step(variables, batch)[1] for batch in batches]
     return {name: float(np.mean([each[name] for each in losses])) for name in losses[0]}
 
@@ -50,18 +51,21 @@ def mean_losses(eval_step: EvalStep, variables: Any, batches: Iterable[Batch]) -
 def track(
     config: ModelConfig, variables: Any, sequences: Iterable[Sequence]
 ) -> Mapping[str, float]:
-    """Scores of a tracker on sequences, in percent, by LaSOT's protocol.
+    """Tracks sequences and scores the results by LaSOT's protocol.
 
     Args:
         config: sizes of the network.
-        variables: the training form's.
-        sequences: at least one.
+        variables: variables of the training form.
+        sequences: at least one annotated sequence.
+
+    Returns:
+        Percent by measure (`protocols.MEASURES`).
 
     Raises:
         InputError: a frame cannot be read.
         FloatingPointError: the network's output is not finite.
     """
-    # Called again and again with other weights, which had better not be compiled in.
+    # Called repeatedly with new weights: as constants they would be compiled each time.
     tracker = Tracker(Model(config, fuse(variables), constant=False))
     protocol = protocols.PROTOCOLS["lasot"]
     scores = [
@@ -79,12 +83,12 @@ def _track(tracker: Tracker, sequence: Sequence) -> Float[np.ndarray, "N 4"]:
 
 
 def first_sequences(source: Source, count: int, num_frames: int) -> list[Sequence]:
-    """The first videos of a source, from where their target is first visible.
+    """Returns the first videos of a source, each from the first frame with a visible target.
 
     Args:
-        source: its stills are passed over.
-        count: most sequences.
-        num_frames: most frames of each; the rest is left out.
+        source: indexed dataset; single images in it are skipped.
+        count: maximum number of sequences.
+        num_frames: maximum number of frames per sequence.
     """
     sequences = []
     for start, stop in zip(source.offsets, source.offsets[1:], strict=False):
@@ -101,7 +105,7 @@ def first_sequences(source: Source, count: int, num_frames: int) -> list[Sequenc
 
 @dataclasses.dataclass(frozen=True)
 class _Rows:
-    """Frames of a source."""
+    """Consecutive frames of a source, decoded when they are indexed."""
 
     source: Source
     rows: range

@@ -114,7 +114,7 @@ def test_a_run_that_is_killed_in_an_epoch_ends_as_if_it_had_not_been(start, whol
     process = start(tmp_path / "run", "--config.run.log_steps=3")
     output = finish(process)
     assert process.returncode == 0, output
-    assert re.search(r"going on after step [3-8]\b", output)  # 3, unless the kill came late
+    assert re.search(r"resuming after step [3-8]\b", output)  # 3, unless the kill came late
     assert f"asymtrack track --checkpoint {tmp_path / 'run' / 'best'}" in output
     # Each line is the mean since the one before, whatever was validated in between.
     assert steps(tmp_path / "run", "total") == [3, 6, 8]
