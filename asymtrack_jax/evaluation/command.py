@@ -16,7 +16,16 @@ from asymtrack_jax.data import sequences as data
 from asymtrack_jax.data.readers.benchmark import Selection
 from asymtrack_jax.data.readers.text import read_lines
 from asymtrack_jax.errors import InputError
-from asymtrack_jax.evaluation import pictures, report, results, runner, submissions
+from asymtrack_jax.evaluation import (
+    page,
+    plots,
+    report,
+    results,
+    runner,
+    sheet,
+    submissions,
+    tables,
+)
 from asymtrack_jax.evaluation.benchmarks import (
     BENCHMARKS,
     BenchmarkName,
@@ -268,6 +277,7 @@ def _report(
     annotated = [sequence for sequence in sequences if is_annotated(sequence)]
     if not annotated:
         print(f"{options.dataset}: the annotation is withheld; {benchmark.server} scores archives")
+        print(tables.published_text(options.dataset))
         return True
     compared = report.compare(
         options.dataset,
@@ -281,25 +291,28 @@ def _report(
     if options.sequences:
         notes.append(f"only the {len(sequences)} sequences that --sequences names")
     shown: dict[str, str] = {}
+    worst: dict[str, str] = {}
     try:
-        shown |= pictures.write_plots(compared, output)
+        shown |= plots.write_plots(compared, output)
         try:
-            shown |= pictures.write_reliability(compared, annotated, output)
+            shown |= plots.write_reliability(compared, annotated, output)
         except InputError as error:
             notes.append(f"no plot of scores: {error}")
         try:
-            shown |= pictures.write_contact_sheet(compared, annotated, output)
+            worst = sheet.write_contact_sheet(compared, annotated, output)
         except InputError as error:
             if options.tracker or not options.results:  # scoring alone needs no images
                 notes.append(f"no contact sheet: {error}")
         compared = dataclasses.replace(compared, notes=notes)
-        report.write(compared, output, shown)
+        tables.write(compared, output, shown | worst)
+        page.write(compared, annotated, output, shown)
     except OSError as error:
-        print(report.text(compared))
+        print(tables.text(compared))
         print(f"the report could not be written: {error}", file=sys.stderr)
         return False
-    print(report.text(compared))
-    print(f"report: {output / 'report.md'}, with report.json and {', '.join(shown.values())}")
+    print(tables.text(compared))
+    others = ", ".join([tables.MARKDOWN, tables.JSON, *shown.values(), *worst.values()])
+    print(f"report: {output / page.NAME}, with {others}")
     return True
 
 

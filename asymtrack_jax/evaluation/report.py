@@ -1,10 +1,9 @@
-"""Result files scored by a protocol, and what people read of it: tables, JSON and Markdown."""
+"""Result files scored by a protocol: trackers compared on the sequences that all have."""
 
 import dataclasses
-import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -13,9 +12,10 @@ from asymtrack_jax.data import sequences as data
 from asymtrack_jax.errors import InputError, first_ten
 from asymtrack_jax.evaluation import protocols, results
 from asymtrack_jax.evaluation.benchmarks import Attributes
-from asymtrack_jax.evaluation.protocols import MEASURES, Protocol, Scores, overall
+from asymtrack_jax.evaluation.bootstrap import difference_interval
+from asymtrack_jax.evaluation.protocols import Protocol, Scores, overall
+from asymtrack_jax.evaluation.published import Published, published
 from asymtrack_jax.evaluation.results import ResultFolder
-from asymtrack_jax.files import write_atomically
 
 _SHOWN = 10  # missing results that a note names
 _FAR = 1_000_000  # pixels; no image is as large
@@ -47,12 +47,20 @@ class TrackerScores:
         sequences: by name, those that all trackers of the report have.
         overall: of the set.
         attributes: of the sequences that have an attribute.
+        interval: 95 % interval of its main measure less that of the best tracker, as
+            `bootstrap.difference_interval` gives it; None for the best itself.
     """
 
     results: ResultFolder
     sequences: Mapping[str, SequenceScores]
     overall: Scores
     attributes: Mapping[str, Scores]
+    interval: tuple[float, float] | None = None
+
+    @property
+    def label(self) -> str:
+        """What tables and plots call it."""
+        return self.results.label
 
     @property
     def num_frames(self) -> int:
@@ -78,6 +86,7 @@ class Report:
         num_sequences: of the whole set, scored or not.
         attributes: the scored sequences by attribute.
         notes: what a reader must know of the numbers.
+        published: numbers of others on the whole set, in the protocol's measures.
     """
 
     dataset: str
@@ -86,11 +95,22 @@ class Report:
     num_sequences: int
     attributes: Mapping[str, Sequence[str]]
     notes: Sequence[str]
+    published: Sequence[Published] = ()
 
     @property
     def names(self) -> list[str]:
         """The scored sequences."""
         return list(self.trackers[0].sequences)
+
+    @property
+    def measures(self) -> list[str]:
+        """The protocol's measures, the main one first."""
+        return list(self.trackers[0].overall.percent)
+
+    def spread(self, name: str) -> float:
+        """How far the trackers' main measures on a sequence lie apart."""
+        mains = [tracker.sequences[name].scores.main for tracker in self.trackers]
+        return max(mains) - min(mains)
 
 
 def score_results(
@@ -215,7 +235,18 @@ def compare(
         for folder, found in scored.items()
     ]
     trackers.sort(key=lambda tracker: -tracker.overall.main)
-    return Report(dataset, protocol, trackers, total, of, notes)
+    best, *others = trackers
+    others = [dataclasses.replace(each, interval=_interval(each, best)) for each in others]
+    references = [row for row in published(dataset) if best.overall.percent.keys() & row.percent]
+    return Report(dataset, protocol, [best, *others], total, of, notes, references)
+
+
+def _interval(tracker: TrackerScores, best: TrackerScores) -> tuple[float, float] | None:
+    def mains(of: TrackerScores) -> Float[np.ndarray, " sequences"]:
+        return np.array([each.scores.main for each in of.sequences.values()])
+
+    weights = np.array([each.scores.weight for each in best.sequences.values()])
+    return difference_interval(mains(tracker), mains(best), weights)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -229,117 +260,14 @@ def worst(report: Report) -> list[str]:
     return sorted(weighed, key=lambda name: scored[name].scores.main)
 
 
-def text(report: Report) -> str:
-    """The report for a terminal."""
-    lines = [
-        f"{report.dataset}, {report.protocol.name} protocol, {len(report.names)} of "
-        f"{report.num_sequences} sequences, {report.trackers[0].num_frames} frames",
-        "",
-        *_aligned(_overall_rows(report)),
-    ]
-    names = worst(report)
-    if len(names) > 1:
-        scored = report.trackers[0].sequences
-        lowest = [f"{name} {scored[name].scores.main:.1f}" for name in names[:5]]
-        lines += ["", "lowest: " + ", ".join(lowest)]
-    return "\n".join([*lines, *(f"note: {note}" for note in report.notes)])
+def ordered(report: Report) -> list[str]:
+    """The scored sequences as tables list them.
 
-
-def markdown(report: Report, pictures: Mapping[str, str]) -> str:
-    """The report as Markdown.
-
-    Args:
-        report: what it says.
-        pictures: file names beside it, by title.
+    Those come first on which trackers differ most, or of a single tracker those with the lowest
+    main measure; last those without a frame that counts.
     """
-    lines = [
-        f"# {report.dataset}: {report.protocol.name} protocol",
-        "",
-        f"{len(report.names)} of {report.num_sequences} sequences, "
-        f"{report.trackers[0].num_frames} frames. Percent: {report.protocol.rules}.",
-        "",
-        *_piped(_overall_rows(report)),
-        *(f"\n**Note:** {note}." for note in report.notes),
-    ]
-    for title, name in pictures.items():
-        lines += ["", f"![{title}]({name})"]
-    title = MEASURES[next(iter(report.trackers[0].overall.percent))]
-    labels = [tracker.results.label for tracker in report.trackers]
-    if report.attributes:
-        rows = [["attribute", "sequences", *labels]]
-        for name, names in report.attributes.items():
-            of = [f"{tracker.attributes[name].main:.1f}" for tracker in report.trackers]
-            rows.append([name, str(len(names)), *of])
-        lines += ["", f"## By attribute: {title}", "", *_piped(rows)]
-    rows = [["sequence", "frames", *labels]]
-    for name in report.names:
-        of = [f"{each.sequences[name].scores.main:.1f}" for each in report.trackers]
-        rows.append([name, str(report.trackers[0].sequences[name].num_frames), *of])
-    lines += ["", f"## By sequence: {title}", "", *_piped(rows)]
-    return "\n".join(lines) + "\n"
-
-
-def as_json(report: Report) -> dict[str, Any]:
-    """All numbers of the report, in percent; for programs."""
-    return {
-        "dataset": report.dataset,
-        "protocol": report.protocol.name,
-        "rules": report.protocol.rules,
-        "sequences": len(report.names),
-        "sequences_in_set": report.num_sequences,
-        "frames": report.trackers[0].num_frames,
-        "notes": list(report.notes),
-        "trackers": [
-            {
-                "name": tracker.results.label,
-                "results": str(tracker.results.directory),
-                **tracker.overall.percent,
-                "frames_per_second": tracker.rate,
-                "attributes": {
-                    name: {"sequences": len(report.attributes[name]), **scores.percent}
-                    for name, scores in tracker.attributes.items()
-                },
-                "per_sequence": {
-                    name: {"frames": each.num_frames, **each.scores.percent}
-                    for name, each in tracker.sequences.items()
-                },
-            }
-            for tracker in report.trackers
-        ],
-    }
-
-
-def write(report: Report, directory: Path, pictures: Mapping[str, str]) -> None:
-    """Writes report.json and report.md into a folder that is there."""
-    content = json.dumps(as_json(report), indent=2) + "\n"
-    write_atomically(directory / "report.json", content.encode())
-    write_atomically(directory / "report.md", markdown(report, pictures).encode())
-
-
-def _overall_rows(report: Report) -> list[list[str]]:
-    names = list(report.trackers[0].overall.percent)
-    rows = [["tracker", *(MEASURES[name] for name in names), "frames/s"]]
-    for tracker in report.trackers:
-        scores = [f"{tracker.overall.percent[name]:.2f}" for name in names]
-        rate = "-" if tracker.rate is None else f"{tracker.rate:.1f}"
-        rows.append([tracker.results.label, *scores, rate])
-    return rows
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as columns of equal width: words to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if index else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-
-
-def _piped(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as a Markdown table."""
-    heading, *body = [f"| {' | '.join(row)} |" for row in rows]
-    rule = "|---" + "|---:" * (len(rows[0]) - 1) + "|"
-    return [heading, rule, *body]
+    if len(report.trackers) == 1:
+        lowest = worst(report)
+        return lowest + [name for name in report.names if name not in lowest]
+    spreads = {name: report.spread(name) for name in report.names}
+    return sorted(spreads, key=lambda name: (math.isnan(spreads[name]), -spreads[name]))

@@ -82,8 +82,8 @@ def fake(monkeypatch):
     Plots are left out, as they take long.
     """
     counts = []
-    monkeypatch.setattr(command.pictures, "write_plots", lambda report, directory: {})
-    monkeypatch.setattr(command.pictures, "write_reliability", lambda *arguments: {})
+    monkeypatch.setattr(command.plots, "write_plots", lambda report, directory: {})
+    monkeypatch.setattr(command.plots, "write_reliability", lambda *arguments: {})
 
     def slots(model, count, recovery):
         counts.append(count)
@@ -109,7 +109,7 @@ def test_a_run_leaves_a_report_and_pictures(workplace):
     written = {path.name for path in (workplace.root / "results").iterdir()}
     plots = {f"{name}.{kind}" for name in CURVES for kind in ("png", "pdf")}
     plots |= {"score.png", "score.pdf"}
-    assert written == plots | {"boxes", "report.json", "report.md", "worst.png"}
+    assert written == plots | {"boxes", "report.html", "report.json", "report.md", "worst.png"}
     content = json.loads((workplace.root / "results" / "report.json").read_text())
     assert content["trackers"][0]["name"] == "weights"
     assert content["trackers"][0]["frames_per_second"] > 0
@@ -268,13 +268,15 @@ def test_results_of_any_tracker_are_scored_without_network_and_images(place, mon
     arguments = ["--dataset", "folder", "--results", "theirs", "--results", str(place / "mine")]
     assert evaluate.main([*arguments, "--origin", "1"]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "mine 95.24 100.00 100.00 -" in lines
+    assert "mine 95.24 100.00 100.00 - -" in lines
     assert [line.split()[0] for line in lines[3:5]] == ["mine", "theirs"]
     assert not any("contact sheet" in line for line in lines)  # there are no images
     output = place / "results" / "folder_comparison"
-    assert {path.name for path in output.iterdir()} == {"report.json", "report.md"} | {
-        f"{name}.{kind}" for name in CURVES for kind in ("png", "pdf")
-    }
+    assert {path.name for path in output.iterdir()} == {
+        "report.html",
+        "report.json",
+        "report.md",
+    } | {f"{name}.{kind}" for name in CURVES for kind in ("png", "pdf")}
     with pytest.raises(InputError, match="no folder nowhere: --results names a folder"):
         evaluate.main([*arguments, "--results", "nowhere"])
 
@@ -434,8 +436,8 @@ def test_an_output_that_cannot_be_written_is_reported_all_the_same(
     def refuse(*arguments):
         raise PermissionError(13, "Permission denied", "worst.png")
 
-    monkeypatch.setattr(command.pictures, "write_contact_sheet", refuse)
-    monkeypatch.setattr(command.report, "write", refuse)
+    monkeypatch.setattr(command.sheet, "write_contact_sheet", refuse)
+    monkeypatch.setattr(command.tables, "write", refuse)
     assert evaluate.main(["--dataset", "folder"]) == 1
     printed = capsys.readouterr()
     assert "folder, lasot protocol, 4 of 4 sequences" in printed.out
@@ -448,7 +450,7 @@ def test_damaged_scores_leave_out_their_plot_alone(place, fake, monkeypatch, cap
     for each in benchmarks.read_sequences("folder", place / "root" / "folder"):
         np.savetxt(place / "mine" / f"{each.name}.txt", each.boxes)
     (place / "mine" / "a_score.txt").write_text("1\nnan\n0.5\n")
-    monkeypatch.setattr(command.pictures, "write_plots", lambda report, directory: {})
+    monkeypatch.setattr(command.plots, "write_plots", lambda report, directory: {})
     data = ["--dataset", "folder", "--data-dir", str(place / "root" / "folder")]
     assert evaluate.main([*data, "--results", str(place / "mine"), "--output", str(place)]) == 0
     printed = capsys.readouterr().out

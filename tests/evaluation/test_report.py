@@ -1,12 +1,12 @@
-import json
-
 import numpy as np
 import pytest
 
 from asymtrack_jax.data.sequences import ImageFiles, Sequence
 from asymtrack_jax.errors import InputError
-from asymtrack_jax.evaluation import report
+from asymtrack_jax.evaluation import report, tables
+from asymtrack_jax.evaluation.benchmarks import BENCHMARKS
 from asymtrack_jax.evaluation.protocols import PROTOCOLS
+from asymtrack_jax.evaluation.published import published
 from asymtrack_jax.evaluation.results import ResultFolder
 
 BOX = [20.0, 10, 30, 40]
@@ -17,6 +17,9 @@ def sequence(name, length=4, **extra):
 
 
 SEQUENCES = [sequence("a"), sequence("b", 8), sequence("c")]
+
+
+SIZED = [sequence(each.name, len(each.boxes), size=(100, 100)) for each in SEQUENCES]
 
 
 def write(directory, shifts, separator=","):
@@ -67,7 +70,7 @@ def test_what_is_odd_about_results_is_noted(tmp_path, protocol):
     assert "1 results longer than their sequence (what is beyond it was left out): b" in notes
     assert "1 results with numbers beyond 1,000,000 pixels: c" in notes
     assert len(compared.notes) == 3
-    assert all(note in report.text(compared) for note in compared.notes)
+    assert all(note in tables.text(compared) for note in compared.notes)
     assert compared.trackers[0].sequences["c"].scores.percent["precision"] < 30
 
 
@@ -111,67 +114,53 @@ def test_damaged_results_are_named_ten_at_most(tmp_path):
 
 def test_got10k_pools_frames_and_takes_the_size_of_images(tmp_path):
     folder = write(tmp_path, {"a": 1000, "b": 0, "c": 0})
-    sized = [sequence(name, 8 if name == "b" else 4, size=(100, 100)) for name in "abc"]
-    (tracker,) = compare(folder, protocol="got10k", sequences=sized).trackers
+    (tracker,) = compare(folder, protocol="got10k", sequences=SIZED).trackers
     assert tracker.overall.percent["ao"] == pytest.approx(100 * 10 / 13)
     unsized = [
-        Sequence(each.name, [np.zeros((100, 100, 3), np.uint8)], each.boxes) for each in sized
+        Sequence(each.name, [np.zeros((100, 100, 3), np.uint8)], each.boxes) for each in SIZED
     ]
     (again,) = compare(folder, protocol="got10k", sequences=unsized).trackers
     assert again.overall.percent == tracker.overall.percent
 
 
-@pytest.fixture
-def compared(tmp_path):
+def test_the_interval_of_a_difference_covers_it_and_needs_two_sequences(tmp_path):
     good = write(tmp_path / "good", {"a": 0, "b": 0, "c": 0})
     bad = write(tmp_path / "bad", {"a": 100, "b": 0, "c": 0})
-    for name, length in (("a", 4), ("b", 8)):
-        (tmp_path / "good" / f"{name}_time.txt").write_text("0.25\n" * length)
-    attributes = {"dark": {"a", "b", "elsewhere"}, "never": {"elsewhere"}}
-    return compare(good, bad, num_sequences=5, attributes=attributes)
+    best, other = compare(bad, good).trackers
+    assert best.interval is None
+    # One of three sequences differs, by 75/100 of 95.24: from all draws of it to none.
+    assert other.interval == (pytest.approx(-71.43, abs=0.01), 0)
+    assert compare(bad, good, sequences=SEQUENCES[:1]).trackers[1].interval is None
 
 
-def test_the_terminal_names_protocol_counts_scores_and_rates(compared):
-    lines = [" ".join(line.split()) for line in report.text(compared).splitlines()]
-    assert lines == [
-        "set, lasot protocol, 3 of 5 sequences, 16 frames",
-        "",
-        "tracker success AUC precision norm. precision frames/s",
-        "good 95.24 100.00 100.00 4.0",
-        "bad 71.43 75.00 75.00 -",
-        "",
-        "lowest: a 95.2, b 95.2, c 95.2",
-        "note: set has 5 sequences, of which 3 are evaluated",
-    ]
+def test_tables_begin_with_what_tells_trackers_apart(tmp_path):
+    good = write(tmp_path / "good", {"a": 10, "b": 0, "c": 0})
+    bad = write(tmp_path / "bad", {"a": 12, "b": 0, "c": 100})
+    assert report.ordered(compare(good)) == ["a", "b", "c"]
+    assert report.ordered(compare(good, bad)) == ["c", "a", "b"]
 
 
-def test_json_has_every_number_in_percent(compared, tmp_path):
-    report.write(compared, tmp_path, {})
-    content = json.loads((tmp_path / "report.json").read_text())
-    assert content["protocol"] == "lasot"
-    assert (content["sequences"], content["sequences_in_set"], content["frames"]) == (3, 5, 16)
-    good, bad = content["trackers"]
-    assert (good["name"], good["frames_per_second"], bad["frames_per_second"]) == ("good", 4, None)
-    assert good["success_auc"] == pytest.approx(100 * 20 / 21)
-    assert (bad["precision"], bad["norm_precision"]) == (75, 75)
-    # 1 of 4 frames of a, all of b.
-    assert bad["attributes"] == {
-        "dark": {
-            "sequences": 2,
-            "success_auc": pytest.approx(100 * 20 / 21 * 5 / 8),
-            "precision": 62.5,
-            "norm_precision": 62.5,
-        }
+def test_published_numbers_stand_beside_ones_own(tmp_path):
+    folder = write(tmp_path, {"a": 0, "b": 0, "c": 0})
+    lasot = report.compare("lasot", PROTOCOLS["lasot"], [folder], SEQUENCES, num_sequences=280)
+    rows = {row.tracker: row for row in lasot.published}
+    assert rows["AsymTrack-T"].percent == {
+        "success_auc": 60.8,
+        "norm_precision": 68.7,
+        "precision": 61.2,
     }
-    assert bad["per_sequence"]["a"]["precision"] == 25
-    assert bad["per_sequence"]["b"]["frames"] == 8
+    assert rows["HiT-Base"].percent == {"success_auc": 64.6}
+    lines = [" ".join(line.split()) for line in tables.text(lasot).splitlines()]
+    assert "AsymTrack-T (published) 60.80 61.20 68.70 -" in lines
+    assert "HiT-Base (published) 64.60 - - -" in lines
+    assert "not measured here (AsymTrack-T, AsymTrack-S, AsymTrack-B: arXiv" in lines[-1]
+    assert not report.compare("lasot", PROTOCOLS["got10k"], [folder], SIZED).published
+    assert not compare(folder).published
 
 
-def test_markdown_has_tables_and_pictures(compared, tmp_path):
-    report.write(compared, tmp_path, {"Success plot": "success.png"})
-    lines = (tmp_path / "report.md").read_text().splitlines()
-    assert "| good | 95.24 | 100.00 | 100.00 | 4.0 |" in lines
-    assert "![Success plot](success.png)" in lines
-    assert "| dark | 2 | 95.2 | 59.5 |" in lines
-    assert "| a | 4 | 95.2 | 23.8 |" in lines
-    assert PROTOCOLS["lasot"].rules in "\n".join(lines)
+def test_every_published_row_has_a_source_and_a_benchmark():
+    for name in BENCHMARKS:
+        assert all(row.source and row.percent for row in published(name))
+    assert "GOT-10k" not in tables.published_text("got10k_test")
+    assert "AsymTrack-B" in tables.published_text("got10k_test")
+    assert not tables.published_text("folder")
