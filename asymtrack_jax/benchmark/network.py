@@ -15,7 +15,7 @@ from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.checkpoint import Checkpoint
 from asymtrack_jax.models.fuse import fuse
 from asymtrack_jax.models.shapes import Shape, variable_shapes
-from asymtrack_jax.tracking.calibration import of_checkpoint
+from asymtrack_jax.tracking.calibration import read_calibration
 
 
 def random_variables(config: ModelConfig, seed: int = 0) -> Any:
@@ -58,7 +58,7 @@ def write(network: Checkpoint, folder: Path, batch_sizes: Iterable[int]) -> None
     if importlib.util.find_spec("onnx"):
         from asymtrack_jax.export.onnx import export_onnx
 
-        calibration = of_checkpoint(network.metadata)
+        calibration = read_calibration(network.metadata)
         export_onnx(config, fuse(network.variables), folder / "onnx", calibration)
     draw = np.random.default_rng(0).integers
     for size in batch_sizes:

@@ -1,1 +1,1 @@
-"""The console command `asymtrack`: one module per subcommand, which parses and calls."""
+"""The console command `asymtrack`: one module per subcommand, which parses its options."""

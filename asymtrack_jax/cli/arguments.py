@@ -1,4 +1,4 @@
-"""Command lines as dataclasses: one parser for every command, by tyro."""
+"""Parsing of command lines into options dataclasses, by tyro."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
@@ -14,16 +14,16 @@ Options = TypeVar("Options")
 def parse(
     options: type[Options], arguments: Sequence[str], command: str, description: str | None
 ) -> Options:
-    """Parses a command's arguments; exits with a message for those that do not fit.
+    """Parses a command's arguments; exits with a message if they are not valid.
 
     Args:
-        options: a dataclass whose docstring says what each field does.
-        arguments: without the command's name.
-        command: its name, for the usage line.
-        description: for `--help`.
+        options: dataclass of the options; the attributes in its docstring are their help texts.
+        arguments: command-line arguments after the command's name.
+        command: name of the command, for the usage line.
+        description: description of the command, for `--help`.
 
     Raises:
-        InputError: an argument is empty, such as that of an unset variable of a shell.
+        InputError: an argument is empty, for instance because a shell variable is not set.
     """
     for previous, argument in zip(["", *arguments], arguments, strict=False):
         if not argument or (argument.startswith("--") and argument.endswith("=")):
@@ -38,7 +38,7 @@ def parse(
 
 
 def _comma_separated(kind: type) -> Any:
-    """A tuple written as `A,B` in one argument."""
+    """Returns the parser of a tuple written as `A,B` in one argument."""
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar=f"{kind.__name__.upper()},...",

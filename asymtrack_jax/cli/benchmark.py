@@ -1,4 +1,4 @@
-"""Measures latency and throughput on this machine, beside other runtimes of the same network.
+"""Measures latency and throughput on this machine, compared with other runtimes of the network.
 
   $ asymtrack benchmark --config tiny --batch-sizes 1,8
   $ asymtrack benchmark --checkpoint checkpoints/tiny --compare onnxruntime,torch
@@ -18,7 +18,7 @@ from asymtrack_jax.cli.arguments import Integers, Names, parse
 
 @dataclasses.dataclass(frozen=True)
 class _Arguments(BenchmarkOptions):
-    """The options, with lists written as A,B."""
+    """Options of `asymtrack benchmark`, with lists written as A,B."""
 
     batch_sizes: Integers = BenchmarkOptions.batch_sizes
     precision: Names = BenchmarkOptions.precision
@@ -27,5 +27,5 @@ class _Arguments(BenchmarkOptions):
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measures as the command line says."""
+    """Runs the benchmark."""
     benchmark(parse(_Arguments, arguments, "benchmark", __doc__))

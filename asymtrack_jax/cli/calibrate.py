@@ -1,8 +1,8 @@
 """Calibrates a checkpoint: its scores become the expected overlap (IoU) with the target.
 
-Compares the scores and boxes that `asymtrack evaluate` wrote with the annotation, and writes a copy
-of the checkpoint that holds the calibration. H should be like what the tracker is for: neither a
-benchmark nor training data.
+Fits the scores that `asymtrack evaluate` wrote to the overlap of its boxes with the annotation, and
+writes a copy of the checkpoint with the calibration. H should be held-out data that resembles the
+tracker's use: neither a benchmark nor training data.
 
   $ asymtrack evaluate --dataset folder --data-dir H --checkpoint C --float-results --output R
   $ asymtrack calibrate --data-dir H --checkpoint C --results R --output D
@@ -19,14 +19,14 @@ from asymtrack_jax.evaluation.calibration import calibrate
 
 @dataclasses.dataclass(frozen=True)
 class CalibrateOptions:
-    """What to calibrate.
+    """Options of `asymtrack calibrate`.
 
     Attributes:
         checkpoint: directory of the checkpoint that made the results.
-        results: an output folder of `asymtrack evaluate`.
+        results: output folder of `asymtrack evaluate`.
         output: directory to write.
-        dataset: the dataset that was tracked.
-        data_dir: its folder; by default a folder in $ASYMTRACK_DATA.
+        dataset: name of the dataset that was tracked.
+        data_dir: folder of the dataset; by default a folder in $ASYMTRACK_DATA.
     """
 
     checkpoint: Path
@@ -37,7 +37,7 @@ class CalibrateOptions:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Calibrates, and prints what was gained."""
+    """Calibrates, and prints the calibration errors before and after."""
     options = parse(CalibrateOptions, arguments, "calibrate", __doc__)
     sequences = read_sequences(options.dataset, options.data_dir)
     print(calibrate(options.checkpoint, options.results, sequences, options.output))

@@ -20,15 +20,15 @@ from asymtrack_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class ConvertOptions:
-    """What to convert.
+    """Options of `asymtrack convert`.
 
     Attributes:
-        checkpoint: a file that `torch.save` wrote, or with --to-pytorch a checkpoint directory.
+        checkpoint: file written by `torch.save`, or with --to-pytorch a checkpoint directory.
         output: directory to write, or with --to-pytorch a safetensors file.
-        variant: the network of a PyTorch file, which does not record it.
+        variant: variant of the network; PyTorch files do not record it.
         backbone: the file is an ImageNet checkpoint of EfficientMod-xxs, not a tracker.
-        to_pytorch: export instead.
-        seed: random seed of what --backbone initialises afresh.
+        to_pytorch: export to the published names instead.
+        seed: random seed of the weights outside the backbone, with --backbone.
         overwrite: replace an output that exists.
     """
 

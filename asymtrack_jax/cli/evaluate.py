@@ -1,4 +1,4 @@
-"""Runs a tracker over a benchmark, or scores results that exist, and reports what papers print.
+"""Evaluates a tracker on a benchmark, or scores existing results, and reports the standard metrics.
 
   $ asymtrack evaluate --dataset lasot --data-dir D --checkpoint C --output R
   $ asymtrack evaluate --dataset lasot --data-dir D --results R1 --results R2

@@ -1,4 +1,4 @@
-"""Writes a checkpoint's init_template and step, weights inside, as programs for other runtimes.
+"""Exports a checkpoint's init_template and step, with their weights, for other runtimes.
 
   $ asymtrack export --format onnx --output exported
 
@@ -18,21 +18,21 @@ from asymtrack_jax.cli.arguments import parse
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.fuse import fuse
-from asymtrack_jax.tracking.calibration import of_checkpoint
+from asymtrack_jax.tracking.calibration import read_calibration
 from asymtrack_jax.tracking.model import Model
 from asymtrack_jax.weights import TINY
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportOptions:
-    """What to export.
+    """Options of `asymtrack export`.
 
     Attributes:
         output: directory to write.
-        format: the kind of program.
-        precision: what the programs compute in: float16 halves the files and is for GPUs; int8 is
-            for the matrix products alone. ONNX only; StableHLO is float32.
-        checkpoint: its directory; by default the weights in the package.
+        format: format of the programs.
+        precision: precision of the programs: float16 halves the files and is for GPUs; int8
+            quantises the matrix products only. ONNX only; StableHLO is float32.
+        checkpoint: directory of the checkpoint; by default the packaged weights.
         overwrite: replace an output that exists.
     """
 
@@ -44,14 +44,14 @@ class ExportOptions:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Exports, and prints what was written."""
+    """Exports, and prints the files and their sizes."""
     options = parse(ExportOptions, arguments, "export", __doc__)
     if options.output.exists() and not options.overwrite:
         raise InputError(f"{options.output} exists; choose another, or pass --overwrite")
     if options.format == "stablehlo" and options.precision != "float32":
         raise InputError(f"--precision {options.precision} is for --format onnx alone")
     loaded = checkpoint.read(options.checkpoint)
-    config, calibration = loaded.config, of_checkpoint(loaded.metadata)
+    config, calibration = loaded.config, read_calibration(loaded.metadata)
     variables = fuse(loaded.variables)
     error = None
     if options.format == "onnx":
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
     else:
         from asymtrack_jax.export.stablehlo import export_stablehlo
 
-        # Otherwise the programs name the files, on this machine, that they were traced from.
+        # Otherwise the programs contain the paths of this machine's source files.
         jax.config.update("jax_traceback_in_locations_limit", 0)
         model = Model(config, variables, native=False, calibration=calibration)
         written = export_stablehlo(model, options.output)

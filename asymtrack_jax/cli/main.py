@@ -11,18 +11,18 @@ from asymtrack_jax.errors import InputError, run_main
 COMMANDS = {
     "track": "track targets in a video, a folder of images or a camera stream",
     "evaluate": "run a tracker over a benchmark, or score results that exist",
-    "train": "train a network as a configuration says",
+    "train": "train a network from a configuration",
     "convert": "import published PyTorch checkpoints, or export to their format",
-    "calibrate": "fit a checkpoint's scores to the overlap that they predict",
+    "calibrate": "calibrate a checkpoint's scores to the expected overlap (IoU)",
     "export": "write a checkpoint as ONNX or StableHLO programs",
     "prepare": "prepare a dataset for fast training",
     "render": "render synthetic sequences with exact ground truth",
-    "benchmark": "measure latency and throughput, beside other runtimes",
+    "benchmark": "measure latency and throughput, compared with other runtimes",
     "native": "build the optional kernels for this machine's CPU",
     "vot": "serve the VOT toolkit over TraX",
 }
 
-EXTRAS = {  # the extra of this package that installs a module
+EXTRAS = {  # module name -> the extra of this package that installs it
     "flatbuffers": "stablehlo",
     "grain": "train",
     "matplotlib": "eval",
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
 
 
 def script(command: str | None = None) -> None:
-    """Runs the console command, or the one that a script of the checkout stands for, and exits."""
+    """Runs the console command, or the given command for a script of the checkout, and exits."""
     prefix = [] if command is None else [command]
     run_main(lambda: main([*prefix, *sys.argv[1:]]))
 

@@ -3,7 +3,7 @@
   $ asymtrack prepare --dataset lasot --data-dir D --output R/lasot
   $ asymtrack prepare --dataset lasot --data-dir D --output R/lasot --crops
 
-Training then takes the folder in place of the original: `--config.data.roots.lasot=R/lasot`.
+Training then reads this folder instead of the original: `--config.data.roots.lasot=R/lasot`.
 """
 
 import dataclasses
@@ -21,15 +21,15 @@ from asymtrack_jax.data.prepare import CropOptions, prepare_crops, prepare_frame
 
 @dataclasses.dataclass(frozen=True)
 class PrepareOptions:
-    """What to prepare.
+    """Options of `asymtrack prepare`.
 
     Attributes:
         dataset: name of the dataset, as in `config.data.sources`.
-        data_dir: its folder, in the original layout.
-        output: a new folder.
-        crops: keep crops around the targets instead of whole frames.
-        crop: what is kept, with `--crops`.
-        num_threads: threads that decode and crop; by default as many as there are cores.
+        data_dir: folder of the dataset, in its original layout.
+        output: folder to write; it must not exist.
+        crops: store crops around the targets instead of whole frames.
+        crop: sizes and encoding of the crops, with `--crops`.
+        num_threads: number of threads that decode and crop; by default the number of cores.
     """
 
     dataset: str
@@ -43,7 +43,7 @@ class PrepareOptions:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prepares, and prints what was written."""
+    """Prepares the dataset, and prints the numbers of sequences and frames."""
     options = parse(PrepareOptions, arguments, "prepare", __doc__)
     index = read_index(options.dataset, options.data_dir)
     if options.crops:

@@ -51,7 +51,7 @@ class RenderOptions:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Renders and writes."""
+    """Renders the sequences and writes them."""
     options = parse(RenderOptions, arguments, "render", __doc__)
     if not 0 <= options.jpeg_quality <= 100:
         raise InputError(f"--jpeg-quality must be 0 to 100, got {options.jpeg_quality}")

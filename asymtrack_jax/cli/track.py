@@ -1,11 +1,11 @@
-"""Follows targets through a video, and writes an annotated video and a file of boxes.
+"""Tracks targets in a video, and writes an annotated video and a file of boxes.
 
   $ asymtrack track clip.mp4 --init-bbox 120,80,60,90 --output out.mp4
 
 The input is a video file, a folder of images, a folder with img/ and groundtruth.txt (whose first
 box is then tracked, and the true boxes are drawn too), a camera's index, a URL (rtsp, http) or a
 GStreamer pipeline. Boxes are x, y, w, h in pixels; frames and targets count from 0. Ctrl-C stops
-after the current frame, keeps what was done, and exits with status 130.
+after the current frame, keeps the output so far, and exits with status 130.
 """
 
 import dataclasses
@@ -33,15 +33,15 @@ class TrackOptions:
     Attributes:
         input: the video; by default a rendered clip with known boxes.
         init_bbox: x,y,w,h of a target in the first frame, pixels; repeat it for several targets. By
-            default the first true box, or one that is drawn in a window.
-        checkpoint: its directory; by default the weights in the package.
-        recover: search wider, and say so, while the score stays low.
+            default the first true box, or a box that you draw in a window.
+        checkpoint: directory of the checkpoint; by default the packaged weights.
+        recover: mark a target as lost, and search a larger region, while its score stays low.
         seed: random seed of the rendered clip.
-        output: the annotated video: .mp4, .mkv, .avi or .gif.
-        boxes: the file of boxes: .txt (one line per frame with x,y,w,h,score of each target), .csv
-            or .jsonl (one line per frame and target, with frame, target and lost too). By default
-            the output's name in .txt. `asymtrack evaluate --results` reads all three.
-        show: show the video in a window too, where keys pause, and add, redraw and remove targets.
+        output: annotated video to write: .mp4, .mkv, .avi or .gif.
+        boxes: file of boxes: .txt (one line per frame with x,y,w,h,score of each target), .csv or
+            .jsonl (one line per frame and target, with frame, target and lost too). By default the
+            output's name with .txt. `asymtrack evaluate --results` reads all three.
+        show: also show the video in a window; keys pause it, and add, redraw and remove targets.
     """
 
     input: tyro.conf.Positional[str | None] = None
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     """Tracks, writes both files, and prints a summary; returns the exit status."""
     options = parse(TrackOptions, arguments, "track", __doc__)
     source = open_source(options.input, options.seed)
-    if options.init_bbox:  # of whatever target
+    if options.init_bbox:  # the true boxes may be of another target
         source = dataclasses.replace(source, truth=None)
     video = open_writer(options.output, source.fps)
     boxes = boxes_path(options.output, options.boxes)

@@ -1,8 +1,8 @@
-"""Trains a network as a configuration says, on every device there is.
+"""Trains a network from a configuration, on all devices.
 
   $ asymtrack train --config tiny --config.data.roots.lasot=/data/LaSOT
 
---config names a packaged configuration or a Python file; every field can be changed by its name.
+--config is a packaged configuration or a Python file; options override its fields by name.
 The same command resumes a run that was stopped. On several hosts, run it on each.
 """
 
@@ -22,16 +22,15 @@ from asymtrack_jax.training.loop import train_and_evaluate
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
-    """What to train.
+    """Options of `asymtrack train`.
 
     Attributes:
-        config: the configuration file's, with what `--config.section.field=value` changed.
-        workdir: folder for all that the run writes; a run that finds its own checkpoints there
-            goes on from the last one.
-        coordinator: host:port of process 0, for a run over several hosts. Clusters that jax knows,
-            such as Slurm's and TPU pods, need none of these three.
-        num_processes: how many hosts.
-        process_id: this host's number, from 0.
+        config: configuration of the run; `--config.section.field=value` overrides a field.
+        workdir: output folder of the run; a run is resumed from its last checkpoint there.
+        coordinator: host:port of process 0, for a run over several hosts. Clusters that JAX
+            detects, such as Slurm and TPU pods, need none of these three options.
+        num_processes: number of processes, one per host.
+        process_id: index of this process, from 0.
     """
 
     config: Config
@@ -44,10 +43,10 @@ class TrainOptions:
 def parse(
     arguments: Sequence[str], command: str = "asymtrack train", description: str | None = __doc__
 ) -> TrainOptions:
-    """Parses a command line over the defaults of its configuration; exits if it does not fit.
+    """Parses a command line over the defaults of its configuration; exits if it is not valid.
 
     Raises:
-        InputError: the configuration cannot be used.
+        InputError: the configuration is not valid.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", default="synthetic")

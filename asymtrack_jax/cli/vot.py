@@ -1,11 +1,11 @@
-"""Serves the VOT toolkit: speaks its protocol, TraX, on standard streams.
+"""Serves the VOT toolkit over TraX, its protocol, on standard input and output.
 
-Follows any number of targets, which may begin in any frame, and answers with rectangles whose
-`confidence` is the tracker's score (1 where the target was given). Initial polygons and masks
-arrive as their bounding boxes: clients send no others to a server that declares rectangles alone.
+Tracks any number of targets, initialised in any frame, and replies with rectangles whose
+`confidence` is the tracker's score (1 in the frame of initialisation). Initial polygons and masks
+arrive as bounding boxes, since the server declares rectangles as its only region format.
 
-The toolkit (`pip install vot-toolkit`) may live in another environment. In its workspace,
-`trackers.ini` gets this, with absolute paths, since the toolkit starts trackers elsewhere:
+The toolkit (`pip install vot-toolkit`) may be installed in another environment. Add this to
+`trackers.ini` in its workspace, with absolute paths, since the toolkit runs trackers elsewhere:
 
   [AsymTrack]
   label = AsymTrack
@@ -27,10 +27,10 @@ from asymtrack_jax.weights import TINY
 
 @dataclasses.dataclass(frozen=True)
 class VotOptions:
-    """What to serve.
+    """Options of `asymtrack vot`.
 
     Attributes:
-        checkpoint: its directory; by default the weights in the package.
+        checkpoint: directory of the checkpoint; by default the packaged weights.
     """
 
     checkpoint: Path = TINY

@@ -1,4 +1,4 @@
-"""What both formats write."""
+"""Writing of exported programs and of `tracker.json`, which describes them."""
 
 import json
 from collections.abc import Mapping
@@ -17,10 +17,17 @@ def write(
     calibration: Calibration | None,
     precision: str = "float32",
 ) -> list[Path]:
-    """Writes programs by file name, and `tracker.json`, which describes what they take and give.
+    """Writes exported programs, and `tracker.json`, which describes their inputs and outputs.
+
+    Args:
+        directory: folder to write, created if it does not exist.
+        config: sizes of the network.
+        programs: serialised programs by file name.
+        calibration: calibration of the scores; None if they are not calibrated.
+        precision: precision of the programs.
 
     Returns:
-        The files' paths.
+        Paths of the files.
     """
     description = json.dumps(describe(config, calibration, precision), indent=2) + "\n"
     directory.mkdir(parents=True, exist_ok=True)
@@ -32,9 +39,10 @@ def write(
 def describe(
     config: ModelConfig, calibration: Calibration | None, precision: str = "float32"
 ) -> dict[str, Any]:
-    """All that a program of another project needs to know to track with the exported ones.
+    """Returns the content of `tracker.json`: what a tracker needs to know to use the programs.
 
-    A crop's side in the frame is `ceil(sqrt(w * h) * factor)` pixels, its size that of the image.
+    A crop covers a square of `ceil(sqrt(w * h) * factor)` frame pixels per side, resized to `size`
+    pixels. Arguments are those of `write`.
     """
     return {
         "template_size": config.template_size,

@@ -1,10 +1,10 @@
-"""ONNX graphs of the network, written layer by layer, for ONNX Runtime and edge devices.
+"""ONNX export: graphs of the network, built layer by layer, for ONNX Runtime and edge devices.
 
-The graphs are of the fused form. Between convolutions features are tokens, [B H W, C], so that
-linear layers are plain matrix products with a bias and layer norms act on the last axis;
-convolutions, which ONNX wants as [B, C, H, W], stand between transpositions, which ONNX Runtime
-merges with its own change of layout. Keys and values go from one graph to the other in the order
-that the attention's products want, keys [B, heads, d, N] and values [B, heads, N, d].
+The graphs compute the fused form. Between convolutions features are tokens, [B H W, C], so that
+linear layers are matrix products with a bias and layer norms act on the last axis. Convolutions,
+which are [B, C, H, W] in ONNX, stand between transpositions, which ONNX Runtime merges with its own
+layout conversions. Attention keys [B, heads, d, N] and values [B, heads, N, d] are passed between
+the graphs in the layouts of the attention's matrix products.
 """
 
 import dataclasses
@@ -22,9 +22,9 @@ from asymtrack_jax.export.files import write
 from asymtrack_jax.export.precision import Precision, reduce_precision
 from asymtrack_jax.images import IMAGENET_MEAN, IMAGENET_STD
 from asymtrack_jax.models.modulation import KERNEL_WIDTH
-from asymtrack_jax.tracking.calibration import LEAST_SCORE, Calibration
+from asymtrack_jax.tracking.calibration import MIN_SCORE, Calibration
 
-OPSET = 20  # the first with Gelu
+OPSET = 20  # the first opset with Gelu
 LAYER_NORM_EPSILON = 1e-5
 
 Params = Mapping[str, Any]
@@ -41,13 +41,13 @@ def export_onnx(
 
     Args:
         config: sizes of the network.
-        variables: of the fused form (`models.fuse`).
-        directory: made if it is not there; files of these names are replaced.
-        calibration: of the scores, if there is one.
-        precision: what the graphs compute in (`reduce_precision`).
+        variables: variables of the fused form (`models.fuse`).
+        directory: folder to write, created if it does not exist; existing files are replaced.
+        calibration: calibration of the scores; None leaves them uncalibrated.
+        precision: precision of the graphs (see `reduce_precision`).
 
     Returns:
-        The files' paths.
+        Paths of the files.
     """
     programs = {}
     for name, graph in build_graphs(config, variables, calibration).items():
@@ -58,7 +58,11 @@ def export_onnx(
 def build_graphs(
     config: ModelConfig, variables: Params, calibration: Calibration | None = None
 ) -> dict[str, onnx.ModelProto]:
-    """`init_template` and `step` in float32, by name; arguments are those of `export_onnx`."""
+    """Builds `init_template` and `step` in float32; arguments are those of `export_onnx`.
+
+    Returns:
+        The checked ONNX models by name.
+    """
     params = variables["params"]
     graphs = {
         "init_template": _init_template(config, params),
@@ -71,25 +75,25 @@ def build_graphs(
 
 
 class Graph:
-    """Operations in order. Values are known by their names, which `op` and `constant` give."""
+    """Builder of an ONNX graph; `input`, `constant` and `op` return the names of their values."""
 
     def __init__(self):
         self._nodes, self._constants = [], []
         self._inputs, self._outputs = [], []
 
     def input(self, name: str, dtype: int, shape: Sequence[int]) -> str:
-        """Declares an input; `shape` is without the batch axis."""
+        """Declares an input of an ONNX data type; `shape` excludes the batch axis."""
         self._inputs.append(helper.make_tensor_value_info(name, dtype, ["batch", *shape]))
         return name
 
     def output(self, name: str, value: str, shape: Sequence[int]) -> None:
-        """Declares a float32 output; `shape` is without the batch axis."""
+        """Declares a float32 output; `shape` excludes the batch axis."""
         self._nodes.append(helper.make_node("Identity", [value], [name]))
         info = helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", *shape])
         self._outputs.append(info)
 
     def constant(self, array: Any) -> str:
-        """Holds an array: float64 becomes float32."""
+        """Adds a constant; float64 arrays are cast to float32."""
         array = np.asarray(array)
         if array.dtype == np.float64:
             array = array.astype(np.float32)
@@ -98,14 +102,14 @@ class Graph:
         return name
 
     def op(self, kind: str, *inputs: Any, **attributes: Any) -> str:
-        """Adds an operation; inputs that are not names become constants."""
+        """Adds an operation with one output; inputs that are not names become constants."""
         names = [value if isinstance(value, str) else self.constant(value) for value in inputs]
         output = f"{kind}{len(self._nodes)}"
         self._nodes.append(helper.make_node(kind, names, [output], output, **attributes))
         return output
 
     def build(self, name: str) -> onnx.ModelProto:
-        """The whole model."""
+        """Returns the graph as an ONNX model."""
         graph = helper.make_graph(
             self._nodes, name, self._inputs, self._outputs, initializer=self._constants
         )
@@ -117,7 +121,13 @@ class Graph:
 
 @dataclasses.dataclass(frozen=True)
 class Tokens:
-    """Features [B H W, C] of a square grid: H and W are `side`."""
+    """Features of a square grid.
+
+    Attributes:
+        value: name of the value, [B side side, channels].
+        side: height and width of the grid.
+        channels: number of channels.
+    """
 
     value: str
     side: int
@@ -174,7 +184,7 @@ def _step(config: ModelConfig, params: Params, calibration: Calibration | None) 
 
 
 def _embed_pixels(g: Graph, name: str, side: int, p: Params) -> Tokens:
-    """The network's first layer; its kernel also divides by the pixels' deviation."""
+    """Adds the patch embedding; normalisation by the standard deviation is in its kernel."""
     pixels = g.input(name, onnx.TensorProto.UINT8, (side, side, 3))
     pixels = g.op("Transpose", pixels, perm=(0, 3, 1, 2))
     images = g.op("Cast", pixels, to=onnx.TensorProto.FLOAT)
@@ -244,7 +254,7 @@ def _modulate(g: Graph, x: Tokens, p: Params, depthwise: str, pointwise: str) ->
 
 
 def _assign(g: Graph, x: Tokens, p: Params) -> tuple[str, str]:
-    """Each token's share in each prototype, [B, H W, N], and the tokens, [B, H W, C]."""
+    """Adds the assignment of tokens to prototypes, [B, H W, N]; also returns tokens [B, H W, C]."""
     assignment = _linear(g, x.value, p)
     batched = g.op("Reshape", x.value, [-1, x.side**2, x.channels])
     return g.op("Reshape", assignment, [-1, x.side**2, p["kernel"].shape[-1]]), batched
@@ -275,7 +285,7 @@ def _attend(
 
 
 def _heads(g: Graph, x: str, c: ModelConfig, count: int, perm: Sequence[int]) -> str:
-    """Tokens [B N, heads d] as [B, N, heads, d], transposed."""
+    """Reshapes tokens [B N, heads d] to [B, N, heads, d] and transposes them by `perm`."""
     return g.op("Transpose", g.op("Reshape", x, [-1, count, c.num_heads, c.head_dim]), perm=perm)
 
 
@@ -287,7 +297,7 @@ def _tower(g: Graph, images: str, p: Params) -> str:
 
 
 def _decode(g: Graph, towers: Sequence[str], side: int) -> str:
-    """Makes the boxes an output and returns the network's own scores."""
+    """Declares the output `boxes` and returns the uncalibrated scores (see `models.head`)."""
     maps = g.op("Reshape", g.op("Concat", *towers, axis=1), [-1, 2, side**2])
     probabilities = g.op("Softmax", maps, axis=-1)
     y, x = np.divmod(np.arange(side**2), side)
@@ -302,8 +312,8 @@ def _decode(g: Graph, towers: Sequence[str], side: int) -> str:
 
 
 def _calibrate(g: Graph, scores: str, calibration: Calibration) -> str:
-    """`Calibration.__call__`."""
-    clipped = g.op("Clip", scores, LEAST_SCORE, 1 - LEAST_SCORE)
+    """Adds the computation of `Calibration.__call__`."""
+    clipped = g.op("Clip", scores, MIN_SCORE, 1 - MIN_SCORE)
     logits = g.op("Log", g.op("Div", clipped, g.op("Sub", 1.0, clipped)))
     scaled = g.op("Mul", logits, calibration.slope)
     return g.op("Sigmoid", g.op("Add", scaled, calibration.offset))
@@ -312,7 +322,7 @@ def _calibrate(g: Graph, scores: str, calibration: Calibration) -> str:
 def _conv(
     g: Graph, images: str, kernel: Any, bias: Any = None, *, stride: int = 1, group: int = 1
 ) -> str:
-    """A convolution padded by half its kernel; the kernel is [k, k, in / group, out]."""
+    """Adds a convolution padded by k // 2; the kernel is [k, k, in / group, out]."""
     size = kernel.shape[0]
     weights = [np.transpose(kernel, (3, 2, 0, 1)), *([] if bias is None else [bias])]
     return g.op(

@@ -1,4 +1,4 @@
-"""ONNX graphs in float16 or int8, and what that changes in their results."""
+"""Conversion of ONNX graphs to float16 or int8, and the error it causes."""
 
 import copy
 import dataclasses
@@ -23,24 +23,24 @@ Precision = Literal["float32", "float16", "int8"]
 
 
 def reduce_precision(graph: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
-    """A graph that computes in another precision; its inputs and outputs keep their types.
+    """Returns a graph of lower precision; its inputs and outputs keep their types.
 
-    - `float16`: everything, weights included. ONNX Runtime computes so on GPUs; on CPUs it converts
-      to float32 and back.
+    - `float16`: all weights and operations. ONNX Runtime computes in float16 on GPUs; on CPUs it
+      casts to float32 and back.
     - `int8`: matrix products with constant weights, by dynamic quantisation: weights per output
-      channel, activations by their range at run time. Convolutions stay float32, since ONNX Runtime
-      runs integer ones several times slower on CPUs.
+      channel, activations by their range at run time. Convolutions stay float32, since integer
+      convolutions of ONNX Runtime are several times slower on CPUs.
 
     Args:
-        graph: in float32; not changed.
-        precision: of the result.
+        graph: float32 graph; not modified.
+        precision: precision of the result; `float32` returns `graph` itself.
     """
     if precision == "float32":
         return graph
     if precision == "float16":
         return convert_float_to_float16(copy.deepcopy(graph), keep_io_types=True)
     level = logging.root.level
-    logging.root.setLevel(logging.ERROR)  # it advises a step that is for graphs of other exporters
+    logging.root.setLevel(logging.ERROR)  # its advice is for graphs of other exporters
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "quantised.onnx"
@@ -52,13 +52,13 @@ def reduce_precision(graph: onnx.ModelProto, precision: Precision) -> onnx.Model
 
 @dataclasses.dataclass(frozen=True)
 class PrecisionError:
-    """How far results are from those in float32, over the frames of a rendered clip.
+    """Absolute differences from the float32 results, over the frames of a rendered clip.
 
     Attributes:
-        frames: how many.
-        mean_box: mean difference of a box's four numbers, pixels of the search crop.
-        max_box: the largest.
-        max_score: the largest difference of a score.
+        frames: number of frames.
+        mean_box: mean difference of box coordinates (cx, cy, w, h), pixels of the search crop.
+        max_box: largest difference of a box coordinate, pixels of the search crop.
+        max_score: largest difference of a score.
     """
 
     frames: int
@@ -80,13 +80,15 @@ def precision_error(
     directory: Path,
     num_frames: int = 60,
 ) -> PrecisionError:
-    """Runs both with ONNX Runtime, on the CPU, on the same crops around a clip's true boxes.
+    """Compares exported graphs with float32 ones, by ONNX Runtime on the CPU.
+
+    Both run on the same crops around the true boxes of a rendered clip.
 
     Args:
         config: sizes of the network.
-        reference: `init_template` and `step` in float32.
-        directory: holds the same in another precision, as `export_onnx` writes them.
-        num_frames: of the clip, after the first.
+        reference: `init_template` and `step` in float32, by name.
+        directory: folder with the graphs of lower precision that `export_onnx` wrote.
+        num_frames: number of search frames.
     """
     clip = render_clip(num_frames + 1, (360, 480), seed=3)
     template, _ = crop_square(clip[0], clip.boxes[0], config.template_factor, config.template_size)

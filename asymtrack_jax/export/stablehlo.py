@@ -1,9 +1,9 @@
-"""Programs that `jax.export.deserialize` loads, on CPU, CUDA and TPU: JAX alone runs them."""
+"""StableHLO export: programs for `jax.export.deserialize` on CPU, CUDA and TPU."""
 
 import os
 from pathlib import Path
 
-import flatbuffers  # noqa: F401  (jax.export needs it, so its absence is told before any work)
+import flatbuffers  # noqa: F401  (jax.export needs it; a missing one raises before any work)
 import jax
 from jax import export
 from jaxtyping import Array, Float, UInt8
@@ -19,16 +19,15 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 def export_stablehlo(model: Model, directory: str | os.PathLike[str]) -> list[Path]:
     """Writes `init_template.jax_export`, `step.jax_export` and `tracker.json`.
 
-    A modulation crosses from one to the other as a dict of arrays, since any type of this package
-    would have to be known where the files are read. JAX reads such files for six months after the
-    release that wrote them, and often longer.
+    The programs exchange the modulation as a dict of arrays, so that JAX alone can load and run
+    them. JAX guarantees to read such files for six months after the release that wrote them.
 
     Args:
-        model: with its weights.
-        directory: made if it is not there; files of these names are replaced.
+        model: the model to export, run by XLA (`native=False`).
+        directory: folder to write, created if it does not exist; existing files are replaced.
 
     Returns:
-        The files' paths.
+        Paths of the files.
     """
     c = model.config
 
@@ -55,7 +54,7 @@ def export_stablehlo(model: Model, directory: str | os.PathLike[str]) -> list[Pa
 
 
 def to_dict(modulation: Modulation) -> dict[str, Array]:
-    """A modulation as plain arrays."""
+    """Returns the arrays of a modulation by name."""
     return {
         "stage2_depthwise": modulation.stage2.depthwise,
         "stage2_pointwise": modulation.stage2.pointwise,
@@ -67,7 +66,7 @@ def to_dict(modulation: Modulation) -> dict[str, Array]:
 
 
 def from_dict(arrays: dict[str, Array]) -> Modulation:
-    """The inverse of `to_dict`."""
+    """Returns the modulation of a dict that `to_dict` returned."""
     return Modulation(
         DynamicKernels(arrays["stage2_depthwise"], arrays["stage2_pointwise"]),
         DynamicKernels(arrays["stage3_depthwise"], arrays["stage3_pointwise"]),

@@ -1,4 +1,4 @@
-"""A score that means something: the overlap with the target that is to be expected."""
+"""Calibration of scores: the expected overlap (IoU) with the target as a function of the score."""
 
 import dataclasses
 import math
@@ -10,44 +10,44 @@ from jaxtyping import Array, Float
 
 from asymtrack_jax.errors import InputError
 
-KEY = "calibration"  # of a checkpoint's metadata
-LEAST_SCORE = 1e-6  # and 1 minus it is the largest: where logits end
+KEY = "calibration"  # in a checkpoint's metadata
+MIN_SCORE = 1e-6  # scores are clipped to [MIN_SCORE, 1 - MIN_SCORE] for finite logits
 
 Scores = TypeVar("Scores", Float[np.ndarray, "*b"], Float[Array, "*b"])
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """The IoU to be expected of a box by the network's score: `sigmoid(slope * logit + offset)`.
+    """Map from the network's score to the expected IoU: `sigmoid(slope * logit(score) + offset)`.
 
-    `logit` is that of the network's score. The map keeps the order of scores.
+    The map is monotonic: it keeps the order of scores.
 
     Attributes:
-        slope: positive.
-        offset: any number.
+        slope: factor of the logit; positive.
+        offset: expected IoU's logit at a score of 0.5.
     """
 
     slope: float
     offset: float
 
     def __call__(self, scores: Scores) -> Scores:
-        """The IoU to be expected, in (0, 1), of the network's scores; numpy or jax."""
+        """Returns the expected IoU, in (0, 1), of the network's scores; numpy or jax arrays."""
         xp = scores.__array_namespace__()
         return 1 / (1 + xp.exp(-(self.slope * logit(scores) + self.offset)))
 
 
 def logit(scores: Scores) -> Scores:
-    """`log(score / (1 - score))`, finite for scores of 0 and 1 too; numpy or jax."""
+    """Returns `log(score / (1 - score))` of scores clipped by `MIN_SCORE`; numpy or jax arrays."""
     xp = scores.__array_namespace__()
-    clipped = xp.clip(scores, LEAST_SCORE, 1 - LEAST_SCORE)
+    clipped = xp.clip(scores, MIN_SCORE, 1 - MIN_SCORE)
     return xp.log(clipped / (1 - clipped))
 
 
-def of_checkpoint(metadata: Mapping[str, Any]) -> Calibration | None:
-    """The calibration that a checkpoint's metadata hold, if any.
+def read_calibration(metadata: Mapping[str, Any]) -> Calibration | None:
+    """Reads the calibration in a checkpoint's metadata; None if there is none.
 
     Raises:
-        InputError: it is not one.
+        InputError: the entry is not a positive slope and a finite offset.
     """
     if KEY not in metadata:
         return None

@@ -23,7 +23,7 @@ from asymtrack_jax.models.head import Prediction
 from asymtrack_jax.native import library
 from asymtrack_jax.native.network import NativeNetwork
 from asymtrack_jax.native.weights import pack
-from asymtrack_jax.tracking.calibration import Calibration, of_checkpoint
+from asymtrack_jax.tracking.calibration import Calibration, read_calibration
 from asymtrack_jax.weights import TINY
 
 Image = Float[Array | np.ndarray, "B S S 3"] | UInt8[Array | np.ndarray, "B S S 3"]
@@ -191,7 +191,7 @@ def load(
     enable_compilation_cache()
     loaded = checkpoint.read(directory)
     variables = fuse(loaded.variables) if fused else loaded.variables
-    calibration = of_checkpoint(loaded.metadata)
+    calibration = read_calibration(loaded.metadata)
     return Model(loaded.config, variables, fused=fused, dtype=dtype, calibration=calibration)
 
 

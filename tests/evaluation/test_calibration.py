@@ -8,7 +8,7 @@ from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import calibration, results
 from asymtrack_jax.evaluation.reliability import ScoredFrames
 from asymtrack_jax.models import checkpoint
-from asymtrack_jax.tracking.calibration import Calibration, of_checkpoint
+from asymtrack_jax.tracking.calibration import Calibration, read_calibration
 from tests.evaluation.sequences import write_sequences
 
 
@@ -55,7 +55,7 @@ def test_the_command_writes_a_calibrated_copy(tmp_path, variables, capsys):
     run("c", "d")
     assert "of 5 frames" in capsys.readouterr().out
     metadata = checkpoint.read(tmp_path / "d").metadata
-    found = of_checkpoint(metadata)
+    found = read_calibration(metadata)
     assert found is not None
     assert metadata["step"] == 3
     low, high = found(np.array([0.4, 0.7]))

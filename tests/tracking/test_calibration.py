@@ -5,7 +5,7 @@ import asymtrack_jax
 from asymtrack_jax.config import VARIANTS
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models import checkpoint
-from asymtrack_jax.tracking.calibration import Calibration, of_checkpoint
+from asymtrack_jax.tracking.calibration import Calibration, read_calibration
 
 
 def test_it_keeps_the_order_and_stays_within_0_and_1():
@@ -48,4 +48,4 @@ def test_a_checkpoint_may_hold_one(tmp_path, variables):
 )
 def test_what_is_no_calibration_is_refused(bad):
     with pytest.raises(InputError, match="a positive slope and an offset"):
-        of_checkpoint({"calibration": bad})
+        read_calibration({"calibration": bad})
