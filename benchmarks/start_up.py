@@ -24,11 +24,9 @@ def first_box(checkpoint: str, epoch: float) -> None:
     times = {"": epoch, "interpreter": time.time()}
     import numpy as np
 
-    from asymtrack_jax.compilation import enable_compilation_cache
     from asymtrack_jax.tracking.model import load
     from asymtrack_jax.tracking.tracker import Tracker
 
-    enable_compilation_cache()
     times["imports"] = time.time()
     model = load(checkpoint) if checkpoint else load()
     times["checkpoint"] = time.time()

@@ -18,6 +18,6 @@ from asymtrack_jax.evaluation.command import EvaluateOptions, evaluate
 def main(arguments: Sequence[str]) -> int:
     """Evaluates; returns the exit status."""
     options = parse(EvaluateOptions, arguments, "evaluate", __doc__)
-    if not options.results:
+    if "asymtrack" in options.tracker or not (options.tracker or options.results):
         suggest_native_kernels()
     return evaluate(options, arguments)

@@ -19,7 +19,7 @@ from asymtrack_jax.cli.native import suggest_native_kernels
 from asymtrack_jax.tracking.model import load
 from asymtrack_jax.tracking.recovery import choose_recovery
 from asymtrack_jax.tracking.tracker import Tracker
-from asymtrack_jax.video.sources import open_source
+from asymtrack_jax.video.sources import DEFAULT_SEED, open_source
 from asymtrack_jax.video.tracking import choose_bboxes, summary, track_to_files
 from asymtrack_jax.video.tracks import boxes_path
 from asymtrack_jax.video.writers import open_writer
@@ -48,7 +48,7 @@ class TrackOptions:
     init_bbox: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     checkpoint: Path = TINY
     recover: bool = False
-    seed: int = 3
+    seed: int = DEFAULT_SEED
     output: Path = Path("track.mp4")
     boxes: Path | None = None
     show: bool = False

@@ -462,3 +462,20 @@ def test_an_empty_output_is_refused(place):
     for arguments in (["--output", ""], ["--output="]):
         with pytest.raises(InputError, match=r"--output=? is empty: give it a value"):
             evaluate.main(["--dataset", "folder", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suggested"),
+    [
+        ([], True),
+        (["--tracker", "opencv:mil", "--tracker", "asymtrack", "--results", "R"], True),
+        (["--tracker", "opencv:mil"], False),
+        (["--results", "R"], False),
+    ],
+)
+def test_native_kernels_are_suggested_where_they_would_run(arguments, suggested, monkeypatch):
+    calls = []
+    monkeypatch.setattr(evaluate, "suggest_native_kernels", lambda: calls.append(True))
+    monkeypatch.setattr(evaluate, "evaluate", lambda *_: 0)
+    evaluate.main(arguments)
+    assert bool(calls) == suggested

@@ -59,8 +59,9 @@ def test_a_slot_that_ends_is_taken_at_once_and_the_longest_go_first(tmp_path, ou
     ]
 
 
-def test_a_second_run_skips_what_is_finished_and_redoes_what_is_not(sequences, output):
+def test_a_second_run_skips_what_is_finished_and_redoes_what_is_not(sequences, output, capsys):
     first = runner.run(FakeSlots(), sequences, output, ResultFormat())
+    assert capsys.readouterr().err.startswith("compiling")
     assert (first.finished, first.skipped, first.frames, first.exit_status) == (3, 0, 12, 0)
     assert first.wall_seconds > 0
 
@@ -68,6 +69,7 @@ def test_a_second_run_skips_what_is_finished_and_redoes_what_is_not(sequences, o
     second = runner.run(idle, sequences, output, ResultFormat())
     assert (second.finished, second.skipped, second.exit_status) == (0, 3, 0)
     assert idle.starts == []
+    assert "compiling" not in capsys.readouterr().err
 
     result = output / "b.txt"
     whole = result.read_text()
