@@ -1,1 +1,1 @@
-"""From a tracker and a data set to the numbers that papers print."""
+"""Evaluation of trackers on benchmarks: running, scoring, and reports."""

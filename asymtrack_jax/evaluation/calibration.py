@@ -1,4 +1,4 @@
-"""Fits a checkpoint's scores to the overlap (IoU) with the target that is to be expected."""
+"""Fitting of a calibration: from a checkpoint's scores to the expected overlap (IoU)."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ _NEWTON_STEPS = 30
 
 
 def fit(frames: ScoredFrames) -> Calibration:
-    """The likeliest calibration: a logistic regression of the overlaps on the scores' logits.
+    """Fits a calibration by logistic regression of the overlaps on the scores' logits.
 
     Args:
-        frames: with the network's own scores.
+        frames: frames with uncalibrated scores.
 
     Raises:
-        InputError: there are no frames, or their overlaps do not rise with the scores.
+        InputError: there are no frames, or the overlap does not rise with the score.
     """
     inputs = np.stack([logit(frames.scores), np.ones(len(frames.scores))], axis=1)
-    ridge = 1e-3 * np.eye(2)  # keeps the weights finite where scores or overlaps are all alike
+    ridge = 1e-3 * np.eye(2)  # finite weights even if all scores or overlaps are equal
     weights = np.zeros(2)
     for _ in range(_NEWTON_STEPS):
         expected = 1 / (1 + np.exp(-inputs @ weights))
@@ -45,30 +45,31 @@ def fit(frames: ScoredFrames) -> Calibration:
 def calibrate(
     source: Path, results_dir: Path, sequences: Sequence[data.Sequence], output: Path
 ) -> str:
-    """Writes a copy of a checkpoint with the calibration that its results on sequences give.
+    """Writes a copy of a checkpoint with a calibration that is fitted to its results.
 
     Args:
-        source: the checkpoint's directory.
-        results_dir: output folder of the evaluation that made the results.
-        sequences: annotated, which were tracked.
+        source: directory of the checkpoint.
+        results_dir: output folder of the evaluation of this checkpoint.
+        sequences: the annotated sequences that were tracked.
         output: directory to write.
 
     Returns:
-        A summary for people.
+        A summary to print: calibration errors before and after, and the area under the ROC curve.
 
     Raises:
-        InputError: the checkpoint is calibrated already, or did not make the results; see `fit`.
+        InputError: the checkpoint is already calibrated, or the results are of another checkpoint
+            or of recovery; or see `fit`.
     """
     loaded = checkpoint.read(source)
     if KEY in loaded.metadata:
-        raise InputError(f"{source} is calibrated; take the one that it was made of")
+        raise InputError(f"{source} is calibrated already: pass the original checkpoint")
     directory = results_dir / results.BOXES
     manifest = results.read_manifest(directory)
     made_by = manifest.get("checkpoint_sha256"), manifest.get("recovery")
     if made_by != (checkpoint.sha256(source), None):
         raise InputError(
-            f"{directory} holds results of another checkpoint than {source}, or of "
-            "recovery: evaluate this one, without"
+            f"{directory} holds results of another checkpoint than {source}, or results with "
+            "recovery: evaluate this checkpoint without --recover"
         )
     origin = results.read_origin(directory, 0)
     frames = collect(results.ResultFolder(source.name, directory, origin), sequences)
@@ -77,7 +78,7 @@ def calibrate(
     path = checkpoint.save(output, loaded.config, loaded.variables, metadata)
     after = dataclasses.replace(frames, scores=calibration(frames.scores))
     return (
-        f"{path}: {calibration}, of {len(frames.scores)} frames. Calibration error "
-        f"{frames.error():.3f}, now {after.error():.3f}; hits (IoU over 0.5) are told from misses "
-        f"with an area under the ROC curve of {frames.auroc():.3f}"
+        f"{path}: {calibration}, fitted to {len(frames.scores)} frames. Calibration error "
+        f"{frames.error():.3f} before and {after.error():.3f} after; area under the ROC curve of "
+        f"hits (IoU above 0.5) {frames.auroc():.3f}"
     )

@@ -1,4 +1,4 @@
-"""From predicted and annotated boxes to the numbers papers print: pure functions of arrays.
+"""Evaluation protocols: the metrics of papers from predicted and annotated boxes, in numpy.
 
 One-pass evaluation: the tracker is started on the first frame's annotation and scored on every
 frame. A frame is valid if its annotation is finite with a positive width and height and the target
@@ -7,45 +7,46 @@ is not marked invisible. Three families of protocols:
 `OnePass` (LaSOT, OTB, UAV123, NfS, TNL2K):
 
 - The first frame's prediction is set to its annotation, and the frame is counted.
-- Invalid frames stay in the denominator; a protocol says what they count as.
-- A prediction without width or height is replaced by the one before it, unless the annotation of
-  its frame is missing.
-- Predictions beyond the last annotation are cut off. Too few are refused by the `lasot` protocols;
-  the others take an empty box at the origin for each missing one.
+- Invalid frames stay in the denominator; each protocol defines what they count as.
+- A prediction without width or height is replaced by that of the frame before, unless the
+  annotation of its frame is missing.
+- Predictions beyond the last annotation are ignored. Too few are an error in the `lasot`
+  protocols; the others use an empty box at the origin for each missing one.
 - Success is the share of frames whose overlap exceeds a threshold, strictly, at 21 thresholds from
   0 to 1; its area under the curve is their mean, so that a perfect tracker scores 20/21 = 95.24 %.
 - Precision is the share of frames whose centre error is at most 20 pixels; normalised precision
   the share whose error, in units of the annotated width and height, is at most 0.20.
-- A set's curve is the mean of its sequences' curves, whatever their lengths.
+- A dataset's curve is the mean of its sequences' curves, unweighted by their lengths.
 
 `Got10k`:
 
-- The first frame and invalid frames (the set marks the target's cover; 0 is invisible) are left
-  out, and the other frames of all sequences are pooled: long sequences weigh more.
-- Both boxes are clipped to the image as the set's toolkit does it: a corner beyond the image's
-  edge is moved to the edge, and the width and height are kept as far as the image reaches.
+- The first frame and invalid frames (the dataset annotates the visible share of the target; 0 is
+  invisible) are excluded, and the other frames of all sequences are pooled: long sequences weigh
+  more.
+- Both boxes are clipped to the image as in the toolkit: a top-left corner outside the image is
+  moved to its edge, and width and height are cut where the image ends.
 - AO is the mean overlap; SR0.5 and SR0.75 are the shares of frames whose overlap exceeds 0.5 and
   0.75, strictly.
-- There must be exactly one prediction a frame.
+- There must be exactly one prediction per frame.
 
 `TrackingNet`:
 
-- All boxes are rounded to whole pixels (halves to even), and the first prediction is set to its
-  annotation, and counted.
+- All boxes are rounded to whole pixels (half to even); the first frame's prediction is set to its
+  annotation, and the frame is counted.
 - Success is the share of frames whose overlap is at least a threshold, precision and normalised
   precision the shares whose centre errors are at most one, at 21 thresholds each: to 1, to 50
   pixels, to 0.5. All three numbers are areas under the curve by the trapezoidal rule, so that a
-  perfect tracker scores 100 % in each. `precision` and `norm_precision` are no values at 20 pixels
-  or 0.20 here.
+  perfect tracker scores 100 % in each. Here `precision` and `norm_precision` are not the values at
+  20 pixels and 0.20.
 - Missing predictions and invalid frames are failures at every threshold.
-- A set's number is the mean of its sequences'.
+- A dataset's score is the mean of its sequences' scores.
 
 Sources: OTB (Wu, Lim and Yang, "Object Tracking Benchmark", TPAMI 2015) for success and precision,
 TrackingNet (Mueller et al., ECCV 2018; its development kit's `metrics.py`) for normalised precision
 and the server's rules, LaSOT (Fan et al., CVPR 2019) for absent targets as failures, GOT-10k
-(Huang, Zhao and Huang, TPAMI 2021; its toolkit). The `legacy` protocols repeat a habit of the
-evaluation code that the field passes on: frames without a valid annotation count as hits of the
-normalised precision, which published numbers inherit on sets with absent targets.
+(Huang, Zhao and Huang, TPAMI 2021; its toolkit). The `legacy` protocols reproduce the evaluation
+code behind most published numbers: frames without a valid annotation count as hits of the
+normalised precision, which raises it on datasets with absent targets.
 """
 
 import abc
@@ -60,8 +61,8 @@ from jaxtyping import Bool, Float
 from asymtrack_jax import boxes
 from asymtrack_jax.errors import InputError
 
-# None lies below its multiple of 1/20 or 1/100: a ratio of integers that falls on a threshold is no
-# success, and is precise.
+# No threshold is rounded below its multiple of 1/20 or 1/100: a ratio of integers equal to a
+# threshold is not a success, but is a hit of the precision.
 OVERLAP_THRESHOLDS = np.linspace(0, 1, 21)
 CENTRE_THRESHOLDS = np.arange(51) * 1.0  # pixels
 NORM_CENTRE_THRESHOLDS = np.arange(51) / 100
@@ -76,17 +77,17 @@ MEASURES = {
     "ao": "AO",
     "sr50": "SR0.5",
     "sr75": "SR0.75",
-}  # what can be in `Scores.percent`, and what people call it
+}  # the keys of `Scores.percent`, and their display names
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scores:
-    """What a protocol says of a sequence, or of a set.
+    """Scores of a sequence, or of a dataset.
 
     Attributes:
-        percent: percent by measure, the main one first.
-        curves: shares of frames, in [0, 1], at the thresholds of `Protocol.thresholds`.
-        weight: what a sequence counts for in its set, and a set in all.
+        percent: percent by measure (see `MEASURES`), the main measure first.
+        curves: shares of frames, in [0, 1], at the thresholds of `Protocol.thresholds`, by curve.
+        weight: weight in the mean over sequences; for a dataset the sum of the weights.
     """
 
     percent: Mapping[str, float]
@@ -100,12 +101,12 @@ class Scores:
 
 
 class Protocol(abc.ABC):
-    """Rules that score a sequence.
+    """Interface of an evaluation protocol.
 
     Attributes:
-        name: what the output calls it.
-        rules: what decides its numbers, in a line for the reader of a table.
-        thresholds: by the name of each curve, the thresholds that it is over.
+        name: name of the protocol, for options and reports.
+        rules: summary of its rules in one line, for reports.
+        thresholds: thresholds of each curve, by the curve's name.
     """
 
     name: str
@@ -120,29 +121,30 @@ class Protocol(abc.ABC):
         visible: Bool[np.ndarray, " N"] | None = None,
         size: tuple[int, int] | None = None,
     ) -> Scores:
-        """Compares a sequence's predicted with its annotated boxes.
+        """Scores a sequence's predicted boxes against its annotated boxes.
 
         Args:
-            prediction: xywh boxes in pixels, one a frame.
-            annotation: xywh boxes in the same pixels; NaN, or no width or height, where absent.
-            visible: False where the target cannot be seen, if the set says so.
+            prediction: xywh boxes in pixels, one per frame.
+            annotation: xywh boxes in pixels of the same origin; NaN, or a width or height of 0,
+                where the target is absent.
+            visible: False where the target is not visible; None if the dataset does not say.
             size: height and width of the images, for protocols that clip boxes to them.
 
         Raises:
-            InputError: a prediction that is not finite or has a negative size, fewer or more
-                predictions than the protocol allows, or no size where one is needed.
+            InputError: a prediction is not finite or has a negative size, the protocol does not
+                allow this number of predictions, or it needs `size` and got None.
         """
 
 
 def overall(scores: Sequence[Scores]) -> Scores:
-    """The scores of a set: every measure and curve is a mean over its sequences, by the weights.
+    """Computes the scores of a dataset: weighted means over its sequences.
 
     Raises:
-        InputError: no sequence has a frame that counts.
+        InputError: no sequence has a frame that is counted.
     """
     weights = np.array([each.weight for each in scores])
     if not weights.sum():
-        raise InputError("there is no frame to score: each sequence has but its first one")
+        raise InputError("there is no frame to score: every sequence has only its first frame")
 
     def mean(values: list) -> Any:
         return np.average(values, axis=0, weights=weights)
@@ -157,15 +159,16 @@ def overall(scores: Sequence[Scores]) -> Scores:
 
 @dataclasses.dataclass(frozen=True)
 class OnePass(Protocol):
-    """The rules in which one-pass protocols differ; the rest is common (see the module).
+    """One-pass protocol, with the rules in which such protocols differ (see the module).
 
     Attributes:
-        name: what the output calls it.
-        refuse_short: whether fewer predictions than frames are an error, or empty boxes.
-        invalid_centre_error: centre error given to invalid frames: infinite is a failure at every
+        name: name of the protocol, for options and reports.
+        refuse_short: raise an error for fewer predictions than frames, instead of using empty
+            boxes for the missing ones.
+        invalid_centre_error: centre error of invalid frames: infinity is a failure at every
             threshold, -1 a hit at every threshold.
-        invalid_norm_centre_error: the same for the normalised centre error.
-        invisible_fails: whether frames marked invisible are failures whatever the two above say.
+        invalid_norm_centre_error: normalised centre error of invalid frames, likewise.
+        invisible_fails: count frames marked invisible as failures, whatever the two errors are.
     """
 
     name: str
@@ -182,7 +185,7 @@ class OnePass(Protocol):
 
     @property
     def rules(self) -> str:
-        """What decides its numbers."""
+        """Summary of the protocol's rules in one line, for reports."""
         hits = [
             name
             for name, error in (
@@ -218,7 +221,7 @@ class Got10k(Protocol):
         if len(prediction) != len(annotation):
             raise InputError(
                 f"{len(prediction)} predicted boxes for {len(annotation)} frames: "
-                "the got10k protocol wants exactly one a frame"
+                "the got10k protocol needs exactly one per frame"
             )
         if size is None:
             raise InputError("the got10k protocol clips boxes to the image, whose size is unknown")
@@ -226,7 +229,7 @@ class Got10k(Protocol):
         counted[0] = False
         overlap = np.zeros(int(counted.sum()))
         guess, truth = (_clip(xywh[counted], *size) for xywh in (prediction, annotation))
-        area = truth[:, 2:].prod(axis=1) > 0  # an annotation wholly outside overlaps nothing
+        area = truth[:, 2:].prod(axis=1) > 0  # 0 for annotations outside the image
         overlap[area] = np.minimum(boxes.iou(guess[area], truth[area]), 1.0)
         weight = float(len(overlap))
         if not weight:
@@ -261,7 +264,7 @@ class TrackingNet(Protocol):
         valid = _valid(annotation, visible)
         annotation, given = np.round(annotation), np.round(prediction[: len(annotation)])
         valid[len(given) :] = False
-        valid &= (annotation[:, 2:] > 0).all(axis=1)  # nor rounded away
+        valid &= (annotation[:, 2:] > 0).all(axis=1)  # also after rounding
         prediction = np.zeros_like(annotation)
         prediction[: len(given)] = given
         prediction[0] = annotation[0]
@@ -271,7 +274,7 @@ class TrackingNet(Protocol):
         errors = {
             "success": boxes.iou(guess, truth),
             "precision": np.sqrt((shift**2).sum(axis=1)),
-            # The server's order of operations, which decides ties.
+            # In the server's order of operations, which decides ties at thresholds.
             "norm_precision": np.sqrt((shift / truth[:, 2:] * shift / truth[:, 2:]).sum(axis=1)),
         }
         of = {}
@@ -291,7 +294,7 @@ ONE_PASS = {
         # Absent targets are failures in all three measures.
         OnePass("lasot", refuse_short=True),
         OnePass("otb"),
-        # As published numbers were made: `otb-legacy` for OTB, NFS, TNL2K and LaSOT_ext.
+        # The rules of published numbers: `otb-legacy` for OTB, NFS, TNL2K and LaSOT_ext.
         OnePass(
             "lasot-legacy",
             refuse_short=True,
@@ -312,13 +315,14 @@ else:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FrameErrors:
-    """How far each of a sequence's N frames is off.
+    """Overlap and centre errors in each of a sequence's N frames.
 
     Attributes:
-        overlap: intersection over union in [0, 1]; -1 in invalid frames.
-        centre: distance of the centres, pixels; in invalid frames as the protocol says.
-        norm_centre: the same with x in units of the annotated width and y of its height.
-        valid: which frames have an annotated, visible target.
+        overlap: intersection over union, in [0, 1]; -1 in invalid frames.
+        centre: distance of the centres, pixels; in invalid frames `invalid_centre_error`.
+        norm_centre: distance of the centres, x and y in units of the annotated width and height;
+            in invalid frames `invalid_norm_centre_error`.
+        valid: whether a frame has an annotated, visible target.
     """
 
     overlap: Float[np.ndarray, " N"]
@@ -327,24 +331,25 @@ class FrameErrors:
     valid: Bool[np.ndarray, " N"]
 
 
-@np.errstate(over="ignore")  # a prediction may be larger than floats square
+@np.errstate(over="ignore")  # squares of huge predictions may overflow
 def frame_errors(
     prediction: Float[np.ndarray, "M 4"],
     annotation: Float[np.ndarray, "N 4"],
     visible: Bool[np.ndarray, " N"] | None,
     protocol: OnePass,
 ) -> FrameErrors:
-    """Compares a sequence's predicted with its annotated boxes, frame by frame.
+    """Computes overlap and centre errors of a sequence's predicted boxes, frame by frame.
 
     Args:
-        prediction: xywh boxes in pixels, one a frame.
-        annotation: xywh boxes in the same pixels; NaN, or no width or height, where absent.
-        visible: False where the target cannot be seen, if the set says so.
-        protocol: the rules.
+        prediction: xywh boxes in pixels, one per frame.
+        annotation: xywh boxes in pixels of the same origin; NaN, or a width or height of 0, where
+            the target is absent.
+        visible: False where the target is not visible; None if the dataset does not say.
+        protocol: the protocol, which defines the errors of invalid frames.
 
     Raises:
-        InputError: a prediction that is not finite or has a negative size, or fewer predictions
-            than the protocol allows.
+        InputError: a prediction is not finite or has a negative size, or there are fewer
+            predictions than the protocol allows.
     """
     num_frames = len(annotation)
     prediction = _checked_prediction(prediction, annotation, protocol)
@@ -352,7 +357,7 @@ def frame_errors(
     valid = _valid(annotation, visible)
     predicted, annotated = prediction[valid], annotation[valid]
     overlap = np.full(num_frames, -1.0)
-    # Rounding may lift the overlap of equal boxes over 1, and so over the last threshold.
+    # The overlap of equal boxes may be rounded above 1, and so above the last threshold.
     overlap[valid] = np.minimum(boxes.iou(predicted, annotated), 1.0)
     centre = np.full(num_frames, protocol.invalid_centre_error)
     centre[valid] = _centre_distance(predicted, annotated, np.ones(2))
@@ -366,7 +371,7 @@ def frame_errors(
 def _valid(
     annotation: Float[np.ndarray, "N 4"], visible: Bool[np.ndarray, " N"] | None
 ) -> Bool[np.ndarray, " N"]:
-    """Which frames have an annotated, visible target."""
+    """Returns whether each frame has an annotated, visible target."""
     valid = np.isfinite(annotation).all(axis=1) & np.all(annotation[:, 2:] > 0, axis=1)
     return valid if visible is None else valid & visible
 
@@ -382,7 +387,7 @@ def _check_finite(prediction: Float[np.ndarray, "M 4"]) -> None:
 
 
 def _clip(xywh: Float[np.ndarray, "N 4"], height: int, width: int) -> Float[np.ndarray, "N 4"]:
-    """Boxes within the image, as GOT-10k's toolkit has them: a corner that moves moves its box."""
+    """Clips boxes to the image as GOT-10k's toolkit does: moving a corner moves its box."""
     size = np.array([width, height])
     corner = np.clip(xywh[:, :2], 0, size)
     return np.concatenate([corner, np.clip(xywh[:, 2:], 0, size - corner)], axis=1)
@@ -391,13 +396,13 @@ def _clip(xywh: Float[np.ndarray, "N 4"], height: int, width: int) -> Float[np.n
 def _checked_prediction(
     prediction: Float[np.ndarray, "M 4"], annotation: Float[np.ndarray, "N 4"], protocol: OnePass
 ) -> Float[np.ndarray, "N 4"]:
-    """One usable box a frame: the rules on length, empty boxes and the first frame."""
+    """Returns one box per frame, by the rules on length, empty boxes and the first frame."""
     _check_finite(prediction)
     missing = len(annotation) - len(prediction)
     if missing > 0 and protocol.refuse_short:
         raise InputError(
             f"{len(prediction)} predicted boxes for {len(annotation)} frames: "
-            f"the {protocol.name} protocol wants one a frame"
+            f"the {protocol.name} protocol needs one per frame"
         )
     prediction = prediction[: len(annotation)].copy()
     annotated = ~np.isnan(annotation[: len(prediction)]).any(axis=1)
@@ -412,11 +417,11 @@ def _checked_prediction(
 def _centre_distance(
     a: Float[np.ndarray, "N 4"], b: Float[np.ndarray, "N 4"], unit: Float[np.ndarray, "*N 2"]
 ) -> Float[np.ndarray, " N"]:
-    """Distance of the centres of xywh boxes, x and y each in its unit.
+    """Returns distances of the centres of xywh boxes, x and y each in its unit.
 
-    The centre of whole pixels, divided before it is subtracted: between integer boxes distances of
-    exactly 20 pixels or 0.20 are common, and only the field's order of operations rounds them to
-    the field's side of the threshold.
+    The centre is that of whole pixels (hence w - 1, h - 1), divided before it is subtracted, as in
+    the published evaluation code: distances of exactly 20 pixels or 0.20 are common between
+    integer boxes, and rounding then decides whether they are hits.
     """
     centre_a = (a[:, :2] + 0.5 * (a[:, 2:] - 1)) / unit
     centre_b = (b[:, :2] + 0.5 * (b[:, 2:] - 1)) / unit
@@ -424,7 +429,7 @@ def _centre_distance(
 
 
 def one_pass_scores(errors: FrameErrors) -> Scores:
-    """A sequence's scores by its frames' errors; every frame is in the denominator."""
+    """Computes a sequence's scores from its frames' errors; all frames are in the denominator."""
     curves = {
         "success": (errors.overlap[:, None] > OVERLAP_THRESHOLDS).mean(axis=0),
         "precision": (errors.centre[:, None] <= CENTRE_THRESHOLDS).mean(axis=0),

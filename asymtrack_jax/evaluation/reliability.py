@@ -1,4 +1,4 @@
-"""What a tracker's score says of the overlap with the target."""
+"""Reliability of scores: how well a tracker's score predicts the overlap with the target."""
 
 import dataclasses
 import math
@@ -17,51 +17,59 @@ NUM_BINS = 10
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScoredFrames:
-    """Frames of tracked sequences, without the first ones.
+    """Scores and overlaps of tracked frames, without the first frame of each sequence.
 
     Attributes:
-        scores: what the tracker said, in [0, 1].
-        overlaps: what was so: IoU with the annotated box; 0 where the target is absent.
+        scores: the tracker's scores, in [0, 1].
+        overlaps: IoU with the annotated boxes, in [0, 1]; 0 where the target is absent.
     """
 
     scores: Float[np.ndarray, " frames"]
     overlaps: Float[np.ndarray, " frames"]
 
     def binned(self) -> list["ScoredFrames"]:
-        """The frames by their scores, in equal parts of [0, 1]; some may be empty."""
+        """Returns the frames in `NUM_BINS` equal bins of the score; bins may be empty."""
         number = np.minimum((self.scores * NUM_BINS).astype(int), NUM_BINS - 1)
         parts = [number == index for index in range(NUM_BINS)]
         return [ScoredFrames(self.scores[part], self.overlaps[part]) for part in parts]
 
     def error(self) -> float:
-        """The expected calibration error: how far a bin's mean score is from its mean overlap."""
+        """Returns the expected calibration error.
+
+        It is the absolute difference of mean score and mean overlap, averaged over the bins with
+        their numbers of frames as weights (Guo et al., ICML 2017, with the IoU as the accuracy).
+        """
         differences = [abs((part.scores - part.overlaps).sum()) for part in self.binned()]
         return float(sum(differences)) / len(self.scores)
 
     def auroc(self) -> float:
-        """How well scores tell hits (IoU over 0.5) from misses: the area under the ROC curve.
+        """Returns the area under the ROC curve of scores that classify hits (IoU above 0.5).
 
-        NaN if there are only hits, or only misses.
+        It is NaN if there are only hits, or only misses.
         """
         hit = self.overlaps > 0.5
         hits, misses = int(hit.sum()), int((~hit).sum())
         if not hits or not misses:
             return math.nan
         _, place, counts = np.unique(self.scores, return_inverse=True, return_counts=True)
-        ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]  # of equal scores the mean
+        ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]  # equal scores share their mean rank
         return float((ranks[hit].sum() - hits * (hits + 1) / 2) / (hits * misses))
 
 
 def collect(folder: ResultFolder, sequences: Iterable[Sequence]) -> ScoredFrames:
-    """All frames, but the first ones, of the sequences that there are boxes and scores of.
+    """Collects the scored frames of all sequences whose results have boxes and scores.
+
+    Args:
+        folder: results of a tracker.
+        sequences: annotated sequences; those without scores in the folder are skipped.
 
     Raises:
-        InputError: a file is damaged, or of another length than its sequence.
+        InputError: a file is damaged, or its length differs from that of its sequence.
     """
     scores, overlaps = [np.empty(0)], [np.empty(0)]
     for sequence in sequences:
-        said = folder.read_scores(sequence.name)
-        if said is None:
+        found = folder.read_scores(sequence.name)
+        if found is None:
             continue
         errors = protocols.frame_errors(
             folder.read(sequence.name),
@@ -69,11 +77,11 @@ def collect(folder: ResultFolder, sequences: Iterable[Sequence]) -> ScoredFrames
             sequence.visible,
             protocols.ONE_PASS["lasot"],
         )
-        if len(said) != len(errors.overlap):
+        if len(found) != len(errors.overlap):
             raise InputError(
-                f"{folder.find(sequence.name)} has {len(said)} scores, and the sequence "
+                f"{folder.find(sequence.name)} has {len(found)} scores, but the sequence has "
                 f"{len(errors.overlap)} frames"
             )
-        scores.append(said[1:])
+        scores.append(found[1:])
         overlaps.append(np.maximum(errors.overlap[1:], 0))  # -1 where the target is absent
     return ScoredFrames(np.concatenate(scores), np.concatenate(overlaps))

@@ -1,13 +1,14 @@
-"""A folder of results: what a tracker returned, one file per sequence, and whose results they are.
+"""Folders of tracking results: one file of boxes per sequence, and a manifest of the run.
 
-`<sequence>.txt` holds one line x, y, w, h per frame, tab-separated, `<sequence>_score.txt` the
-score of each, and `<sequence>_time.txt`, if sequences were tracked one at a time, the tracker's
-seconds for it. By default boxes are truncated to integers, as the published results of this tracker
-family are; that costs small targets some overlap, so compare like with like. The top-left pixel is
-0, 0 or 1, 1, as the field's result files of the data set have it.
-`manifest.json` says what made them; a folder never mixes results of two makers.
+`<sequence>.txt` holds one line x, y, w, h per frame, tab-separated; `<sequence>_score.txt` the
+score of each frame; and `<sequence>_time.txt`, if sequences were tracked one at a time, the seconds
+per frame. By default boxes are truncated to integers, as in the published results of this tracker
+family; that lowers the overlap of small targets, so compare results of the same format. The
+top-left pixel is 0, 0 or 1, 1, by the convention of the dataset's published result files.
+`manifest.json` records the tracker, the settings and the versions; a folder never mixes results of
+different trackers or settings.
 
-Results of others may also be files of `video.tracks`, and be named as `find_result` says.
+Results of other trackers may have any format of `video.tracks`, and the names in `find_result`.
 """
 
 import dataclasses
@@ -33,8 +34,8 @@ from asymtrack_jax.video.tracks import SUFFIXES, read_track
 
 BOXES = "boxes"  # the folder's name within an evaluation's output
 MANIFEST = "manifest.json"
-_TIME, _SCORE = "_time", "_score"  # what follows a sequence's name
-_IDENTITY = {  # what is the same in all runs of a folder, and what a manifest without it means
+_TIME, _SCORE = "_time", "_score"  # suffixes of a sequence's name
+_IDENTITY = {  # entries that all runs of a folder share, and their defaults in older manifests
     "tracker": None,
     "checkpoint_sha256": None,
     "dataset": None,
@@ -47,18 +48,18 @@ _IDENTITY = {  # what is the same in all runs of a folder, and what a manifest w
 
 @dataclasses.dataclass(frozen=True)
 class ResultFormat:
-    """How boxes are written.
+    """Format of the boxes in result files.
 
     Attributes:
-        floats: as they are, instead of truncated to integers.
-        origin: what the top-left pixel's x and y are, 0 or 1.
+        floats: write floats instead of integers; integers are truncated.
+        origin: x and y of the top-left pixel, 0 or 1.
     """
 
     floats: bool = False
     origin: int = 0
 
     def written(self, boxes: Float[np.ndarray, "*b 4"]) -> Float[np.ndarray, "*b 4"]:
-        """The numbers that are written for boxes (xywh, pixels from 0)."""
+        """Returns boxes (xywh, pixels counted from 0) in this format."""
         shifted = boxes + np.array([self.origin, self.origin, 0, 0])
         return shifted if self.floats else np.trunc(shifted)
 
@@ -66,13 +67,13 @@ class ResultFormat:
 def describe_network(
     checkpoint_dir: Path, config: ModelConfig, dtype: str, recovery: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """What a manifest says of this package's network.
+    """Returns the manifest's description of this package's tracker.
 
     Args:
-        checkpoint_dir: where the weights are from.
+        checkpoint_dir: directory of the checkpoint.
         config: sizes of the network.
-        dtype: what the network computes in.
-        recovery: the rules by which targets are lost and found; None if there are none.
+        dtype: dtype that the network computes in.
+        recovery: settings of the recovery from target loss; None without recovery.
     """
     device = jax.devices()[0]
     precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
@@ -94,15 +95,15 @@ def make_manifest(
     options: Mapping[str, Any],
     command: str,
 ) -> dict[str, Any]:
-    """What makes the results of a run: the tracker, the settings, and the versions around them.
+    """Returns the manifest of a run: tracker, settings and versions of the main packages.
 
     Args:
-        tracker: of `describe_network`, or `tracker`, the name of another one.
-        dataset: its name.
-        protocol: name of the protocol it is to be scored by.
-        result_format: how boxes are written.
-        options: of the command.
-        command: that a person would give to do it again.
+        tracker: result of `describe_network`, or the name of another tracker under `tracker`.
+        dataset: name of the dataset.
+        protocol: name of the evaluation protocol.
+        result_format: format of the boxes.
+        options: options of the command.
+        command: command line that repeats the run.
     """
     packages = {name: importlib.metadata.version(name) for name in ("jax", "flax", "numpy")}
     return {
@@ -122,14 +123,14 @@ def make_manifest(
 
 
 def open_results_dir(directory: Path, manifest: Mapping[str, Any]) -> None:
-    """Opens a folder for results: a new one gets the manifest, an old one must have a matching one.
+    """Creates a folder of results with its manifest, or checks the manifest of an existing one.
 
-    The manifest is that of the run which began the folder; protocol, options and versions may
-    differ in the runs that finish it.
+    The manifest is that of the first run; protocol, options and versions may differ in later runs
+    that complete the folder.
 
     Raises:
-        InputError: the folder holds results of another checkpoint, data set or format, or results
-            of unknown origin, or is no folder.
+        InputError: the folder has results of another checkpoint, dataset or format, or results
+            without a manifest, or is not a folder.
     """
     path = directory / MANIFEST
     if path.exists():
@@ -147,7 +148,7 @@ def open_results_dir(directory: Path, manifest: Mapping[str, Any]) -> None:
         raise InputError(f"{directory} is a file: choose another output folder")
     if next(directory.glob("*.txt"), None):
         raise InputError(
-            f"{directory} holds text files, and no {MANIFEST} that says whose results they are: "
+            f"{directory} holds text files, but no {MANIFEST} that describes them: "
             "choose another output folder"
         )
     directory.mkdir(parents=True, exist_ok=True)
@@ -157,11 +158,11 @@ def open_results_dir(directory: Path, manifest: Mapping[str, Any]) -> None:
 def finished(
     directory: Path, sequences: Iterable[Sequence], result_format: ResultFormat
 ) -> list[Sequence]:
-    """The sequences that have a result: a file that can be read, with one line a frame.
+    """Returns the sequences that have a complete result: a readable file, one line per frame.
 
     Raises:
-        InputError: two sequences would share a file, or a result starts from another box than its
-            sequence: it was made on other data.
+        InputError: two sequences would share a file, or the first box of a result differs from the
+            sequence's annotation, so that it was made on other data.
     """
     sequences = list(sequences)
     _check_names([sequence.name for sequence in sequences])
@@ -176,12 +177,18 @@ def write_result(
     seconds: Float[np.ndarray, " N"] | None,
     result_format: ResultFormat,
 ) -> None:
-    """Writes a sequence's boxes (xywh, pixels), scores and times, if there are any.
+    """Writes the result of a sequence; each file is written atomically.
 
-    Each file appears whole or not at all.
+    Args:
+        directory: the folder of results.
+        name: name of the sequence.
+        boxes: xywh in pixels counted from 0.
+        scores: score of each frame, if there are any.
+        seconds: time of each frame, if it was measured.
+        result_format: format of the boxes.
     """
     box_format = "\t".join(["%.6f" if result_format.floats else "%d"] * 4) + "\n"
-    # The boxes last: with them the sequence counts as finished.
+    # The boxes last: a sequence with boxes counts as finished.
     for suffix, values in ((_TIME, seconds), (_SCORE, scores)):
         if values is not None:
             lines = "".join(f"{value:.6f}\n" for value in values)
@@ -192,13 +199,13 @@ def write_result(
 
 @dataclasses.dataclass(frozen=True)
 class ResultFolder:
-    """A tracker's results.
+    """Folder of a tracker's results.
 
     Attributes:
-        label: what tables and plots call the tracker.
-        directory: where the files are.
-        origin: what the top-left pixel's x and y are in the files, 0 or 1.
-        prefix: what files may have before a sequence's name.
+        label: name of the tracker in tables and plots.
+        directory: folder of the files.
+        origin: x and y of the top-left pixel in the files, 0 or 1.
+        prefix: optional prefix of a sequence's name in file names.
     """
 
     label: str
@@ -207,11 +214,11 @@ class ResultFolder:
     prefix: str = ""
 
     def find(self, name: str) -> Path | None:
-        """The file of a sequence, if there is one."""
+        """Returns the file of a sequence's boxes; None if there is none."""
         return find_result(self.directory, name, self.prefix)
 
     def read(self, name: str) -> Float[np.ndarray, "N 4"]:
-        """The boxes of a sequence that has a file, xywh in pixels from 0.
+        """Reads the boxes of a sequence that has a file, xywh in pixels counted from 0.
 
         Raises:
             InputError: see `read_track`.
@@ -221,10 +228,12 @@ class ResultFolder:
         return read_track(path).bboxes - np.array([self.origin, self.origin, 0, 0])
 
     def read_scores(self, name: str) -> Float[np.ndarray, " N"] | None:
-        """The score of each frame of a sequence, of a file beside the boxes' or in it, if any.
+        """Reads the score of each frame of a sequence; None if there are none.
+
+        They are in `<sequence>_score.txt` or in the file of boxes itself.
 
         Raises:
-            InputError: they are damaged, or not in [0, 1].
+            InputError: the file is damaged, or a score is not in [0, 1].
         """
         path = self.find(name)
         if path is None:
@@ -232,26 +241,29 @@ class ResultFolder:
         scores = _read_numbers(path.with_name(f"{path.stem}{_SCORE}.txt"))
         if scores is None:
             scores = read_track(path).scores
-        if scores is not None and not ((scores >= 0) & (scores <= 1)).all():  # as NaN is not
+        if scores is not None and not ((scores >= 0) & (scores <= 1)).all():  # false for NaN
             raise InputError(f"the scores of {path} must be numbers from 0 to 1")
         return scores
 
 
 def boxes_path(directory: Path, name: str) -> Path:
-    """The file of a sequence's boxes."""
+    """Returns the path of a sequence's boxes."""
     return directory / f"{name}.txt"
 
 
 def find_result(directory: Path, name: str, prefix: str = "") -> Path | None:
-    """The file of a sequence's boxes, as this package or another tracker's toolkit names it.
+    """Finds the file of a sequence's boxes, by the names of this package and other toolkits.
 
     It is `<sequence>.txt`, `.csv` or `.jsonl`, `<prefix><sequence>.txt` or
-    `<sequence>/<sequence>_001.txt`.
+    `<sequence>/<sequence>_001.txt` (GOT-10k).
 
     Args:
         directory: the folder of results.
-        name: of the sequence.
-        prefix: what some toolkits have before it.
+        name: name of the sequence.
+        prefix: prefix that some toolkits add to the name.
+
+    Returns:
+        The path; None if there is no such file.
     """
     names = (
         *(f"{name}{suffix}" for suffix in SUFFIXES),
@@ -262,10 +274,10 @@ def find_result(directory: Path, name: str, prefix: str = "") -> Path | None:
 
 
 def read_seconds(path: Path) -> Float[np.ndarray, " N"] | None:
-    """The tracker's seconds for each frame, beside a file of boxes; None if no file says.
+    """Reads the seconds per frame from `<name>_time.txt` beside a file of boxes, if it exists.
 
     Raises:
-        InputError: the file is there, but holds something else.
+        InputError: the file holds anything but finite numbers of at least 0.
     """
     beside = path.with_name(f"{path.stem}{_TIME}.txt")
     seconds = _read_numbers(beside)
@@ -280,7 +292,7 @@ def _read_numbers(path: Path) -> Float[np.ndarray, " N"] | None:
     try:
         return np.array([float(line) for line in read_lines(path)])
     except ValueError as error:
-        raise InputError(f"{path} must hold one number a line: {error}") from error
+        raise InputError(f"{path} must hold one number per line: {error}") from error
 
 
 def _is_finished(directory: Path, sequence: Sequence, result_format: ResultFormat) -> bool:
@@ -296,7 +308,7 @@ def _is_finished(directory: Path, sequence: Sequence, result_format: ResultForma
     expected = result_format.written(sequence.boxes[0])
     if not np.allclose(boxes[0], expected, rtol=0, atol=1e-5):
         raise InputError(
-            f"{path} starts from {boxes[0].tolist()} and the sequence from "
+            f"{path} starts with the box {boxes[0].tolist()}, but the sequence with "
             f"{expected.tolist()}: a result on other data; choose another output folder"
         )
     return True
@@ -316,14 +328,14 @@ def _check_names(names: list[str]) -> None:
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """What made the results in a folder.
+    """Reads the manifest of a folder of results.
 
     Raises:
-        InputError: nothing says so, or not as it should.
+        InputError: the manifest is missing or damaged.
     """
     path = directory / MANIFEST
     if not path.is_file():
-        raise InputError(f"no {path}: {directory} is no folder of results of this project")
+        raise InputError(f"no {path}: {directory} is not a folder of results of this package")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -334,7 +346,11 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 
 def read_origin(directory: Path, default: int) -> int:
-    """What the top-left pixel is in a folder's results: as its manifest says, if it has one.
+    """Reads x and y of the top-left pixel, 0 or 1, from the manifest of a folder of results.
+
+    Args:
+        directory: the folder of results.
+        default: result for a folder without a manifest.
 
     Raises:
         InputError: the manifest is damaged.
@@ -343,5 +359,5 @@ def read_origin(directory: Path, default: int) -> int:
         return default
     origin = read_manifest(directory).get("origin", _IDENTITY["origin"])
     if origin not in (0, 1):
-        raise InputError(f"{directory / MANIFEST} gives the origin {origin!r}; expected 0 or 1")
+        raise InputError(f"{directory / MANIFEST} has the origin {origin!r}; expected 0 or 1")
     return origin

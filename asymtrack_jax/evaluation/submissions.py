@@ -1,4 +1,4 @@
-"""Archives of results as the servers of GOT-10k and TrackingNet take them."""
+"""Archives of results in the formats of the GOT-10k and TrackingNet evaluation servers."""
 
 import io
 import zipfile
@@ -18,21 +18,21 @@ from asymtrack_jax.files import write_atomically
 def write_submission(
     path: Path, server: str, folder: ResultFolder, sequences: Iterable[Sequence]
 ) -> None:
-    """Checks a folder of results and writes the archive that a server takes.
+    """Checks a folder of results and writes the archive for an evaluation server.
 
-    GOT-10k's holds `<sequence>/<sequence>_001.txt` and, where they were measured, the seconds of
-    each frame as `<sequence>/<sequence>_time.txt`; TrackingNet's `<sequence>.txt`. Lines are
-    `x,y,w,h`. The results themselves stay as they are.
+    GOT-10k's archive has `<sequence>/<sequence>_001.txt` and, where it was measured, the time of
+    each frame in seconds, `<sequence>/<sequence>_time.txt`; TrackingNet's has `<sequence>.txt`.
+    Lines are `x,y,w,h`. The results themselves are not modified.
 
     Args:
-        path: the archive, .zip.
+        path: archive to write, .zip.
         server: "GOT-10k" or "TrackingNet".
         folder: the results.
-        sequences: of the whole set.
+        sequences: all sequences of the dataset.
 
     Raises:
-        InputError: a result is missing, or has not one line a frame, or a box that is not finite or
-            has no width or height: the first ten are named, and nothing is written.
+        InputError: a result is missing, does not have one line per frame, or has a box that is not
+            finite or has no width or height. The message names the first ten; nothing is written.
     """
     files: dict[str, str] = {}
     problems: list[str] = []
@@ -54,7 +54,7 @@ def write_submission(
 
 
 def _files(server: str, folder: ResultFolder, sequence: Sequence) -> dict[str, str]:
-    """The archive's files for a sequence."""
+    """Returns the archive's files for a sequence, text by name."""
     name = sequence.name
     found = folder.find(name)
     if found is None:

@@ -53,7 +53,7 @@ def test_the_command_writes_a_calibrated_copy(tmp_path, variables, capsys):
         print(calibration.calibrate(tmp_path / source, results_dir, sequences, written))
 
     run("c", "d")
-    assert "of 5 frames" in capsys.readouterr().out
+    assert "fitted to 5 frames" in capsys.readouterr().out
     metadata = checkpoint.read(tmp_path / "d").metadata
     found = read_calibration(metadata)
     assert found is not None
