@@ -1,5 +1,6 @@
 """How XLA compiles: the cache of compiled programs, matrix precision, and options for CPUs."""
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -19,14 +20,17 @@ def enable_compilation_cache() -> None:
     """Keeps compiled programs on disk, for later processes that compile the same ones.
 
     The directory is in `CACHE`, one per processor and version of jax and jaxlib, since JAX's own
-    key does not tell processors apart. A directory that the user has set for JAX
-    (`JAX_COMPILATION_CACHE_DIR`, or `jax.config`) is left as it is, and with `ASYMTRACK_CACHE=0` in
-    the environment nothing is changed. `JAX_ENABLE_COMPILATION_CACHE=false` switches every cache
+    key does not tell processors apart. Nothing is changed if the user has set a directory for JAX
+    (`JAX_COMPILATION_CACHE_DIR`, or `jax.config`), with `ASYMTRACK_CACHE=0` in the environment, or
+    where the directory cannot be made. `JAX_ENABLE_COMPILATION_CACHE=false` switches every cache
     off.
     """
     if os.environ.get("ASYMTRACK_CACHE") == "0" or jax.config.values["jax_compilation_cache_dir"]:
         return
-    jax.config.update("jax_compilation_cache_dir", str(cache_directory()))
+    directory = cache_directory()
+    with contextlib.suppress(OSError):  # else JAX would warn at each compilation
+        directory.mkdir(parents=True, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", str(directory))
 
 
 def cache_directory() -> Path:

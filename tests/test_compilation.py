@@ -43,6 +43,15 @@ def test_a_directory_of_the_user_and_the_switch_come_first(
     assert jax.config.values[NAME] == (ours if expected == "ours" else expected)
 
 
+def test_a_directory_that_cannot_be_made_is_left_out(cache):
+    (cache / "file").touch()
+    jax.config.update(NAME, None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compilation, "CACHE", cache / "file")
+        enable_compilation_cache()
+    assert jax.config.values[NAME] is None
+
+
 def test_the_directory_is_of_this_processor_and_these_versions(cache, monkeypatch):
     directory = compilation.cache_directory()
     assert directory.parent == cache
