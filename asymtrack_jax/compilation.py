@@ -89,7 +89,10 @@ def fast_options() -> dict[str, Any]:
     """XLA's options for `Jitted`; none where this version of it does not know them."""
     if jax.default_backend() != "cpu":
         return {}
-    options = {"xla_cpu_experimental_ynn_fusion_type": ""}  # see docs/performance.md
+    options = {  # see docs/performance.md
+        "xla_cpu_experimental_ynn_fusion_type": "",
+        "xla_cpu_prefer_vector_width": 512,  # where the processor has them; XLA prefers 256
+    }
     try:
         jax.jit(lambda: 0, compiler_options=options).lower().compile()
     except jax.errors.JaxRuntimeError as error:

@@ -118,13 +118,32 @@ class AttentionBlock(nn.Module):
         queries = self._heads(self.query(normed))
         keys = jnp.concatenate([self._heads(self.key(normed)), template_keys], axis=1)
         values = jnp.concatenate([self._heads(self.value(normed)), template_values], axis=1)
-        attended = jax.nn.dot_product_attention(queries, keys, values)
-        tokens += self.proj(attended.reshape(*tokens.shape[:2], -1))
+        tokens += self.proj(attend(queries, keys, values).reshape(*tokens.shape[:2], -1))
         tokens += self.fc2(gelu(self.fc1(self.norm2(tokens))))
         return tokens.reshape(x.shape)
 
     def _heads(self, x: Float[Array, "B N I"]) -> Float[Array, "B N heads d"]:
         return x.reshape(*x.shape[:2], self.num_heads, self.head_dim)
+
+
+def attend(
+    queries: Float[Array, "B N heads d"],
+    keys: Float[Array, "B M heads d"],
+    values: Float[Array, "B M heads d"],
+) -> Float[Array, "B N heads d"]:
+    """Each head's mean of the values, weighted by softmax over the scaled products with the keys.
+
+    As `jax.nn.dot_product_attention`, but twice as fast on a CPU: the keys' axis goes before the
+    queries', so that XLA vectorises the reductions over it, and what is normalised is the mixture,
+    which is smaller than the weights (docs/performance.md).
+    """
+    exact = jnp.promote_types(queries.dtype, jnp.float32)  # bfloat16 cannot hold the sum
+    queries *= queries.shape[-1] ** -0.5
+    scores = jnp.einsum("bmhd,bnhd->bhmn", keys, queries, preferred_element_type=exact)
+    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-2, keepdims=True)))
+    mixture = jnp.einsum("bmhd,bhmn->bhdn", values, weights.astype(values.dtype))
+    mixture = mixture.astype(exact) / weights.sum(-2, keepdims=True)
+    return mixture.astype(values.dtype).transpose(0, 3, 1, 2)
 
 
 def _tokens(x: Float[Array, "B h w C"]) -> Float[Array, "B N C"]:
