@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from asymtrack_jax.boxes import xyxy_to_cxcywh
 from asymtrack_jax.models.layers import BatchNorm, conv
+from asymtrack_jax.models.winograd import conv3x3
 
 
 @struct.dataclass
@@ -42,7 +43,8 @@ class CornerTower(nn.Module):
         """Computes the score map, before softmax."""
         C = x.shape[-1]
         for i, channels in enumerate((C, C // 2, C // 4, C // 8), start=1):
-            x = conv(x.shape[-1], channels, 3, name=f"conv{i}")(x)
+            form = conv3x3 if self.fused else None
+            x = conv(x.shape[-1], channels, 3, form=form, name=f"conv{i}")(x)
             if not self.fused:
                 x = BatchNorm(name=f"norm{i}")(x, train=train)
             x = nn.relu(x)

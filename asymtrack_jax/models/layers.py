@@ -4,6 +4,7 @@ Features are NHWC, so linear layers and norms act on the last axis.
 """
 
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -46,11 +47,18 @@ def dense(features: int, *, use_bias: bool = True, name: str | None = None) -> n
 
 
 def conv(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, name: str | None = None
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    stride: int = 1,
+    *,
+    form: Callable[..., Array] | None = None,
+    name: str | None = None,
 ) -> nn.Conv:
     """Returns a convolution with a square kernel, padded by half of it on every side.
 
-    The padding is explicit because at stride 2 'SAME' pads other sides than PyTorch does.
+    The padding is explicit because at stride 2 'SAME' pads other sides than PyTorch does. `form`
+    computes it in the place of `jax.lax.conv_general_dilated`.
     """
     return nn.Conv(
         out_channels,
@@ -59,6 +67,7 @@ def conv(
         padding=kernel_size // 2,
         kernel_init=uniform_fan_in,
         bias_init=uniform_bias(in_channels * kernel_size**2),
+        conv_general_dilated=form,
         name=name,
     )
 
