@@ -17,7 +17,7 @@ def config(run: str) -> Config:
 
 
 def test_each_run_is_listed_here():
-    assert {path.stem for path in RECIPES.glob("*.py")} == {*RUNS, "distill"}
+    assert {path.stem for path in RECIPES.glob("*.py")} == {*RUNS, "average", "distill"}
 
 
 @pytest.mark.parametrize(("before", "run"), list(itertools.pairwise(RUNS)))
