@@ -1,11 +1,12 @@
 """Evaluates a tracker on a benchmark, or scores existing results, and reports the standard metrics.
 
   $ asymtrack evaluate --dataset lasot --data-dir D --checkpoint C --output R
-  $ asymtrack evaluate --dataset lasot --data-dir D --results R1 --results R2
+  $ asymtrack evaluate --dataset lasot --data-dir D --results R1 --results NAME=R2
+  $ asymtrack evaluate --dataset folder --data-dir D --tracker asymtrack --tracker opencv:mil
 
-The output folder gets boxes/ (one result file per sequence, and a manifest), report.md, report.json
-and pictures. Finished sequences are skipped, so the same command resumes after any interruption.
-The exit status is 1 if a sequence failed, 130 after Ctrl-C.
+The output folder gets boxes/ (one result file per sequence, and a manifest), report.html, which any
+browser opens, report.md, report.json and pictures. Finished sequences are skipped, so the same
+command resumes after any interruption. The exit status is 1 if a sequence failed, 130 after Ctrl-C.
 """
 
 from collections.abc import Sequence

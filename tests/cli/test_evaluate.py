@@ -381,6 +381,7 @@ def test_withheld_annotation_makes_an_archive(place, fake, capsys):
     printed = capsys.readouterr()
     assert "2 checked results for GOT-10k's server" in printed.out
     assert "the annotation is withheld" in printed.out
+    assert "published, not measured here:\ntracker " in printed.out
     archive = place / "results" / "got10k_test" / "tiny_got10k.zip"
     archive.unlink()
     assert evaluate.main(["--dataset", "got10k_test", "--sequences", "GOT-10k_Test_000001"]) == 0

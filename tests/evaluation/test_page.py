@@ -1,12 +1,16 @@
 import base64
+import dataclasses
 import json
 import re
+import shutil
+import subprocess
 
 import cv2
 import numpy as np
 import pytest
 
 from asymtrack_jax.evaluation import page
+from asymtrack_jax.evaluation.published import Published
 from tests.evaluation.still import compare, make_place
 
 
@@ -81,3 +85,42 @@ def test_frames_are_few_small_and_within_a_budget(place, monkeypatch):
 def test_without_images_there_are_tables_alone(place):
     (place[0] / "data" / "a" / "img" / "3.png").unlink()
     assert [each["name"] for each in written(place)[1]["strips"]] == ["b"]
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVE = """<script>
+const first = (id) => document.querySelector(id + " tbody td").textContent;
+const click = (id, column) => document.querySelectorAll(id + " th")[column].click();
+const told = [first("#sequences")];
+click("#sequences", 0); click("#sequences", 0); told.push(first("#sequences"));
+click("#overall", 1); told.push(first("#overall"));
+click("#overall", 2); click("#overall", 2); told.push(first("#overall"));
+document.querySelectorAll("tr.playable")[1].click();
+told.push(document.getElementById("chooser").value, document.getElementById("play").textContent);
+setTimeout(() => {
+  told.push(document.getElementById("caption").textContent !== "frame 0 of 0 to 2");
+  document.title = JSON.stringify(told);
+}, 300);
+</script></body>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_browser_sorts_tables_and_plays_sequences(place):
+    compared = compare(place, labels=["one", "two"])
+    references = [Published("far ahead", {"success_auc": 99.0}, "a paper")]
+    compared = dataclasses.replace(compared, published=references)
+    page.write(compared, place[1], place[0] / "pictures", {})
+    path = place[0] / "pictures" / page.NAME
+    path.write_text(path.read_text().replace("</body>", DRIVE))
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    done = subprocess.run(
+        [*command, "--virtual-time-budget=3000", path.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    title = re.search("<title>(.*?)</title>", done.stdout)
+    assert title
+    # What has no number comes last, whichever way a column is sorted.
+    assert json.loads(title[1]) == ["a", "b", "far ahead", "one", "b", "Pause", True]
