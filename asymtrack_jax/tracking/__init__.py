@@ -1,1 +1,1 @@
-"""From frames and boxes to the network, and back."""
+"""Tracking: crops of frames, the network on them, and its boxes mapped back to the frames."""

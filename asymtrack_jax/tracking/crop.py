@@ -1,4 +1,4 @@
-"""The network's boxes back to the frame."""
+"""Mapping of predicted boxes from the search crop to the frame."""
 
 from typing import Any
 
@@ -10,18 +10,19 @@ from asymtrack_jax.boxes import cxcywh_to_xywh
 def crop_to_frame(
     boxes: Float[Any, "*b 4"], bbox: Float[Any, "*b 4"], scale: Float[Any, "*b"], size: int
 ) -> Float[Any, "*b 4"]:
-    """Predicted boxes in the frame, numpy or jax: the inverse of `data.crop.crop_square`.
+    """Maps predicted boxes from the crops to the frame: the inverse of `data.crop.crop_square`.
 
-    As published, around the target's exact centre, although the crop was cut around a rounded one.
+    Takes numpy or jax arrays. As published, boxes are relative to the exact centre of `bbox`,
+    although the crop's corner is rounded to whole pixels.
 
     Args:
-        boxes: cxcywh in sides of the crop.
-        bbox: the box that each crop was cut around, xywh in pixels.
-        scale: each crop's scale, crop pixels per frame pixel.
-        size: side of the crop, pixels.
+        boxes: cxcywh in normalised coordinates of the crop.
+        bbox: box around which each crop was taken, xywh in frame pixels.
+        scale: scale of each crop, crop pixels per frame pixel.
+        size: side of the crops, pixels.
 
     Returns:
-        xywh in the frame's pixels.
+        Boxes, xywh in frame pixels.
     """
     side = (size / scale)[..., None]
     corner = bbox[..., :2] + 0.5 * bbox[..., 2:] - 0.5 * side

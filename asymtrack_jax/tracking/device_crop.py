@@ -1,4 +1,4 @@
-"""Crops on the device: `data.crop.crop_square`, OpenCV's rounding and all, as a jax function."""
+"""Crops on the device: `data.crop.crop_square` in JAX, with the rounding of OpenCV."""
 
 import functools
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 
-_ONE = 2048  # OpenCV interpolates uint8 images with weights of 11 bits
+_ONE = 2048  # the weight 1: OpenCV interpolates uint8 images with 11-bit fixed-point weights
 
 
 def crop_squares(
@@ -16,21 +16,21 @@ def crop_squares(
     factor: float,
     size: int,
 ) -> tuple[UInt8[Array, "V size size 3"], Float[Array, " V"]]:
-    """Cuts a square around the target in one frame of each of V videos.
+    """Crops and resizes a square around the target in one frame of each of V videos.
 
-    Bit for bit what `data.crop.crop_square` gives for float64 boxes, which jax keeps only within
-    `jax.enable_x64(True)`. A float32 box is exact to some 0.0001 pixels, and one that falls so
-    close to where a square's corner or side is rounded moves it by a pixel.
+    Equal to `data.crop.crop_square` bit for bit for float64 boxes, which JAX has only within
+    `jax.enable_x64(True)`. A float32 box is exact to about 0.0001 pixels, which moves the crop by a
+    pixel if its corner or side is that close to a rounding boundary.
 
     Args:
-        videos: RGB.
-        index: of the frame, which is not copied.
-        bboxes: the targets, xywh in the frames' pixels; w and h are positive.
-        factor: side of a square over `sqrt(w * h)`.
-        size: side of the result, pixels.
+        videos: frames, RGB.
+        index: index of the frame, which is read without a copy.
+        bboxes: boxes of the targets, xywh in pixels; w and h are positive.
+        factor: side of the square over `sqrt(w * h)`.
+        size: side of the resized crop, pixels.
 
     Returns:
-        The crops and their scales, crop pixels per frame pixel.
+        The crops, and their scales in crop pixels per frame pixel.
     """
     crop = functools.partial(_crop_square, factor=factor, size=size)
     return jax.vmap(crop, (0, None, 0))(videos, index, bboxes)
@@ -43,7 +43,7 @@ def _crop_square(
     factor: float,
     size: int,
 ) -> tuple[UInt8[Array, "size size 3"], Float[Array, ""]]:
-    left, top, side = square(bbox, factor)
+    left, top, side = _square(bbox, factor)
     rows, row_weights = _taps(top, side, video.shape[1], size)
     columns, column_weights = _taps(left, side, video.shape[2], size)
     sampled = []
@@ -56,10 +56,10 @@ def _crop_square(
     return ((sampled[0] + sampled[1] + 2) >> 2).astype(jnp.uint8), size / side.astype(bbox.dtype)
 
 
-def square(
+def _square(
     bbox: Float[Array, "4"], factor: float
 ) -> tuple[Int[Array, ""], Int[Array, ""], Int[Array, ""]]:
-    """Left, top and side of the square around a target, pixels."""
+    """Returns left, top and side of the square around a target, in whole frame pixels."""
     x, y, w, h = bbox
     side = jnp.ceil(jnp.sqrt(w * h) * factor)
     left, top = jnp.round(x + 0.5 * w - 0.5 * side), jnp.round(y + 0.5 * h - 0.5 * side)
@@ -69,17 +69,17 @@ def square(
 def _taps(
     start: Int[Array, ""], side: Int[Array, ""], length: int, size: int
 ) -> tuple[Int[Array, "2 size"], Int[Array, "2 size"]]:
-    """Which two pixels of a frame each pixel of a crop is between, along one axis, and their parts.
+    """Computes the linear interpolation of a crop along one axis: two frame pixels per crop pixel.
 
     Args:
-        start: where the square begins in the frame.
-        side: of the square.
-        length: of the frame.
-        size: of the crop.
+        start: first pixel of the square in the frame.
+        side: side of the square, frame pixels.
+        length: length of the frame along the axis, pixels.
+        size: side of the crop, pixels.
 
     Returns:
-        Indices within the frame, and weights in parts of `_ONE`: 0 for what is black, outside the
-        frame or its last row or column.
+        Indices of the two frame pixels, clipped to the frame, and their weights in units of
+        1 / `_ONE`; 0 for pixels outside the frame and in its last row or column, which are black.
     """
     position = (
         2 * jnp.arange(size, dtype=jnp.int32) + 1

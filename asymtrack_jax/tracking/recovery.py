@@ -1,6 +1,6 @@
-"""When a target counts as lost, how it is searched for, and when it is found again.
+"""Recovery from target loss: when a target is lost, where it is searched, when it is found again.
 
-Off unless asked for: a box is then what the network says, whatever the score, as in benchmarks.
+It is off by default, as in benchmarks: boxes are then the network's, whatever their scores.
 """
 
 import dataclasses
@@ -15,12 +15,12 @@ from asymtrack_jax.tracking.model import Model
 
 @struct.dataclass
 class Targets:
-    """What is believed of N targets between two frames; a pytree.
+    """State of N targets between two frames; a pytree.
 
     Attributes:
-        bboxes: where they are, xywh in pixels; of a lost one, its last confident box.
-        last_confident: the last boxes whose score was high enough, xywh in pixels.
-        num_low_score: how many frames in a row the score has been too low since.
+        bboxes: current boxes, xywh in pixels; for a lost target its last confident box.
+        last_confident: last confident boxes (see `Recovery`), xywh in pixels.
+        num_low_score: number of consecutive frames since, whose boxes were not confident.
     """
 
     bboxes: Float[np.ndarray, "N 4"]
@@ -29,27 +29,31 @@ class Targets:
 
     @classmethod
     def at(cls, bboxes: Float[np.ndarray, "N 4"]) -> "Targets":
-        """Targets whose boxes are given, xywh in pixels."""
+        """Returns the state of targets at the given boxes, xywh in pixels."""
         return cls(bboxes, bboxes, np.zeros(len(bboxes), int))
 
 
 @dataclasses.dataclass(frozen=True)
 class Recovery:
-    """The rules by which a target is lost and found.
+    """Settings of the recovery from target loss.
 
-    A box is confident if its score is at least `threshold`. After `patience` frames in a row that
-    are not, the target is lost: its box goes back to the last confident one, and stays; the search
-    goes on around it, `growth` times as wide each frame as in the last, up to `max_search_scale`
-    times the usual width. The first box there whose score is at least `recover_threshold` ends it.
+    A box is confident if its score is at least `threshold`. After `patience` consecutive frames
+    without a confident box the target is lost: its box is reset to the last confident one and stays
+    there, and the side of the search crop around it grows by the factor `growth` per frame, up to
+    `max_search_scale` times the usual side. The target is found again at the first box whose score
+    is at least `recover_threshold`.
 
-    The scores are meant to be calibrated (`tracking.calibration`).
+    Scores should be calibrated (`tracking.calibration`).
 
     Attributes:
-        threshold: least score of a confident box; at 0 no target is ever lost.
-        patience: frames in a row, at least 1.
-        recover_threshold: least score of a confident box of a lost target.
-        growth: of the search crop's side, at least 1.
-        max_search_scale: side of the search crop over the usual one, at most; at least 1.
+        threshold: minimum score of a confident box; with 0 targets are never lost.
+        patience: number of consecutive frames before a target is lost, at least 1.
+        recover_threshold: minimum score of a confident box of a lost target.
+        growth: growth factor of the search crop's side per frame, at least 1.
+        max_search_scale: maximum side of the search crop over the usual one, at least 1.
+
+    Raises:
+        InputError: a setting is out of its range.
     """
 
     threshold: float = 0.35
@@ -71,11 +75,11 @@ class Recovery:
             )
 
     def lost(self, targets: Targets) -> Bool[np.ndarray, " N"]:
-        """Which targets are lost."""
+        """Returns whether each target is lost."""
         return targets.num_low_score >= self.patience
 
     def search_scale(self, targets: Targets) -> Float[np.ndarray, " N"]:
-        """Side of each target's next search crop over the usual one: 1 unless it is lost."""
+        """Returns the side of each target's next search crop over the usual one, 1 if not lost."""
         frames_lost = np.maximum(targets.num_low_score - self.patience + 1, 0)
         return np.exp(np.minimum(frames_lost * np.log(self.growth), np.log(self.max_search_scale)))
 
@@ -85,12 +89,12 @@ class Recovery:
         bboxes: Float[np.ndarray, "N 4"],
         scores: Float[np.ndarray, " N"],
     ) -> Targets:
-        """What is believed after a frame.
+        """Returns the state of the targets after a frame.
 
         Args:
-            targets: what was believed before it.
-            bboxes: what the network found in it, xywh in pixels.
-            scores: of these boxes.
+            targets: state before the frame.
+            bboxes: predicted boxes in the frame, xywh in pixels.
+            scores: scores of the predicted boxes.
         """
         confident = scores >= np.where(self.lost(targets), self.recover_threshold, self.threshold)
         last_confident = np.where(confident[:, None], bboxes, targets.last_confident)
@@ -104,14 +108,15 @@ OFF = Recovery(threshold=0.0)
 
 
 def choose_recovery(recover: bool, model: Model) -> Recovery:
-    """The default rules if somebody wants to recover, else `OFF`.
+    """Returns the default `Recovery` if `recover` is set, otherwise `OFF`.
 
     Raises:
-        InputError: the model's scores are not calibrated, so that no threshold suits them.
+        InputError: `recover` is set, but the model's scores are not calibrated, so that the default
+            thresholds do not apply to them.
     """
     if recover and model.calibration is None:
         raise InputError(
-            "recovery needs scores that mean something, and this checkpoint's are not calibrated: "
-            "see asymtrack calibrate --help"
+            "recovery needs calibrated scores, and this checkpoint's are not calibrated: see "
+            "asymtrack calibrate --help"
         )
     return Recovery() if recover else OFF

@@ -1,10 +1,10 @@
-"""Many videos at once: each slot follows one target in a video of its own.
+"""Tracking of several videos at once: each slot tracks one target in its own video.
 
-On accelerators the slots are the rows of a batch that share each step (`BatchedSlots`). Rounding
-depends on the batch size there, so that boxes differ from those of one video at a time: by some
-thousandths of a pixel, and by more once such a difference moves a crop by a whole pixel. A CPU
-gains nothing by batches of this network: there each slot is a step of its own, in threads
-(`ThreadedSlots`), and results are exactly those of one video at a time.
+On accelerators the slots are the rows of a batch (`BatchedSlots`). Rounding depends on the batch
+size there, so that boxes differ from those of one video at a time: by some thousandths of a pixel,
+and by more once such a difference moves a crop by a pixel. On CPUs batching does not speed up this
+network: each slot runs its own steps in a thread (`ThreadedSlots`), and results are exactly those
+of one video at a time.
 """
 
 import functools
@@ -37,22 +37,22 @@ StepResults = dict[int, tuple[Float[np.ndarray, "4"], float]]
 def make_batch_tracker(
     model: Model, count: int, recovery: Recovery = OFF
 ) -> "BatchedSlots | ThreadedSlots":
-    """The kind of slots that is faster on the device at hand.
+    """Returns the tracker of several videos that is faster on the default backend.
 
     Args:
-        model: follows.
-        count: how many videos at once, at least 1.
-        recovery: what to do when the score stays low; by default nothing.
+        model: the network and its weights.
+        count: number of videos at once, at least 1.
+        recovery: recovery from target loss; off by default.
     """
     kind = ThreadedSlots if jax.default_backend() == "cpu" else BatchedSlots
     return kind(model, count, recovery)
 
 
 class ThreadedSlots:
-    """Slots that take one step each, in as many threads as there are slots or processors.
+    """Slots that step independently, in as many threads as there are slots or CPU cores.
 
     Attributes:
-        count: how many videos at once.
+        count: number of slots.
     """
 
     def __init__(self, model: Model, count: int, recovery: Recovery = OFF):
@@ -62,21 +62,27 @@ class ThreadedSlots:
         self._map = _parallel_map(count)
 
     def start(self, slot: int, frame: Frame, init_bbox: Float[np.ndarray, "4"]) -> None:
-        """Starts a slot on the first frame of a video; what it followed before is gone.
+        """Initialises a slot on the first frame of a video, in place of its earlier target.
+
+        Args:
+            slot: index of the slot, from 0.
+            frame: first frame, uint8 RGB.
+            init_bbox: box of the target in it, xywh in pixels.
 
         Raises:
-            InputError: see `tracker.start`; the slot then goes on as before.
+            InputError: see `tracker.start`; the slot then keeps its earlier target.
         """
         self._states[slot] = start(self._model, frame, init_bbox[None])
 
     def advance(self, frames: Mapping[int, Frame]) -> StepResults:
-        """Finds the targets in the next frames of some videos; the other slots stand still.
+        """Tracks the targets of some slots in the next frames; other slots do not change.
 
         Args:
-            frames: by slot, each started before.
+            frames: next frame by slot, of slots that were started.
 
         Returns:
-            By slot, the box (xywh, pixels; NaN if the network's output is not finite) and a score.
+            By slot, the box (xywh, pixels; NaN if the network's output is not finite) and its
+            score (see `Prediction`).
 
         Raises:
             InputError: a frame is not uint8 RGB.
@@ -95,23 +101,23 @@ class ThreadedSlots:
 
 
 class BatchedSlots:
-    """Slots that are the rows of a batch: any can start anew while the others go on.
+    """Slots that are the rows of a batch; a slot can be restarted while others are tracking.
 
-    Each step costs the same however many slots are in use, and compiles once.
+    A step compiles once, and its cost does not depend on the number of slots in use.
 
     Attributes:
-        count: how many videos at once.
+        count: number of slots.
     """
 
     def __init__(self, model: Model, count: int, recovery: Recovery = OFF):
         self.count = count
         self._model, self._recovery = model, recovery
-        self._targets: dict[int, Targets] = {}  # of one target each
+        self._targets: dict[int, Targets] = {}  # by slot, of one target each
         self._modulation: Modulation | None = None
         self._map = _parallel_map(count)
 
     def start(self, slot: int, frame: Frame, init_bbox: Float[np.ndarray, "4"]) -> None:
-        """See `ThreadedSlots.start`."""
+        """Initialises a slot; see `ThreadedSlots.start`."""
         state = start(self._model, frame, init_bbox[None])
         if self._modulation is None or self.count == 1:
             self._modulation = _repeat(state.modulation, self.count)
@@ -120,7 +126,7 @@ class BatchedSlots:
         self._targets[slot] = state.targets
 
     def advance(self, frames: Mapping[int, Frame]) -> StepResults:
-        """See `ThreadedSlots.advance`."""
+        """Tracks the targets of some slots; see `ThreadedSlots.advance`."""
         for frame in frames.values():
             check_frame(frame)
         side = self._model.config.search_size
@@ -151,7 +157,7 @@ class BatchedSlots:
 
 
 def _parallel_map(count: int) -> Callable[..., Iterable[Any]]:
-    """`map`, in threads if there is more than one thing to do."""
+    """Returns `map`, or the `map` of a thread pool for more than one slot."""
     if count == 1:
         return map
     return ThreadPoolExecutor(min(count, os.cpu_count() or 1)).map

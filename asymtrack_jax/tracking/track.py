@@ -1,4 +1,4 @@
-"""Tracking a whole video in one call, frame by frame or to its end."""
+"""`track`: tracking of a video in one call, frame by frame or to its end."""
 
 import dataclasses
 import functools
@@ -46,8 +46,11 @@ def track(
             clip.
         boxes: the target's box in the first frame, x, y, w, h in pixels, or [N, 4] boxes of N
             targets. By default the first true box, of a source that has one.
-        model: tracks; by default the weights in the package.
-        recovery: what to do when the score stays low; by default nothing.
+        model: the network and its weights; by default the packaged weights.
+        recovery: recovery from target loss; off by default.
+
+    Returns:
+        The video, which is tracked as it is read.
 
     Raises:
         InputError: the source cannot be opened or is empty, or there are no boxes.
@@ -65,7 +68,7 @@ def track(
             raise InputError("no boxes: pass x, y, w, h of the target in the first frame")
         boxes = opened.truth[0]
     else:
-        opened = dataclasses.replace(opened, truth=None)  # it may be of another target
+        opened = dataclasses.replace(opened, truth=None)  # the true boxes may be of another target
     tracker = Tracker(_packaged_model() if model is None else model, recovery)
     return TrackedVideo(tracker, opened, as_bboxes(boxes), open_again if readable_again else None)
 
@@ -76,18 +79,18 @@ def _packaged_model() -> Model:
 
 
 class TrackedVideo:
-    """A video that is tracked as far as somebody looks at it.
+    """A video that is tracked lazily.
 
-    A loop over it gives each frame's `Step` as soon as it is tracked; a second loop goes on where
-    the first stopped. The properties and methods track what is left first. Frames are not kept:
-    `save` and `show` read them again. After an `InputError`, such as of a frame that cannot be
-    read, the video ends with the frame before.
+    Iteration yields each frame's `Step` as soon as it is tracked; a second loop continues where the
+    first one stopped. The properties and methods first track the remaining frames. Frames are not
+    kept in memory: `save` and `show` read them again. After an `InputError`, for example of a frame
+    that cannot be read, the video ends with the previous frame.
 
     Args:
-        tracker: tracks.
+        tracker: the tracker, which is initialised on the first frame.
         source: the frames.
         init_bboxes: xywh in pixels, [4] for one target or [N, 4].
-        open_again: gives the source anew; None if it can be read only once.
+        open_again: opens the source again; None if it can be read only once.
     """
 
     def __init__(
@@ -114,25 +117,25 @@ class TrackedVideo:
 
     @property
     def boxes(self) -> Float[np.ndarray, "T *N 4"]:
-        """The boxes in all frames, xywh in pixels: [T, 4] of one target, [T, N, 4] of N."""
+        """Boxes in all frames, xywh in pixels: [T, 4] for one target, [T, N, 4] for N."""
         return self._column("bboxes")
 
     @property
     def scores(self) -> Float[np.ndarray, "T *N"]:
-        """The boxes' scores (see `Prediction`): [T] or [T, N]; 1 in the first frame."""
+        """Scores of the boxes (see `Prediction`), [T] or [T, N]; 1 in the first frame."""
         return self._column("scores")
 
     @property
     def lost(self) -> Bool[np.ndarray, "T *N"]:
-        """Whether a target is lost, [T] or [T, N]; never without recovery."""
+        """Whether a target is lost, [T] or [T, N]; always False without recovery."""
         return self._column("lost")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the annotated video (.mp4, .mkv, .avi, .gif), or the boxes (.txt, .csv, .jsonl).
 
         Raises:
-            InputError: the name ends in something else, the file cannot be written or is the
-                source, or the frames can be read only once and have been.
+            InputError: the suffix is unknown, the file cannot be written or is the source, or the
+                frames could be read only once.
         """
         path = Path(path)
         if path.suffix.lower() in tracks.SUFFIXES:
@@ -144,7 +147,7 @@ class TrackedVideo:
                 video.write(frame)
 
     def show(self) -> None:
-        """Plays the annotated video: inline in a notebook, else in a window (q ends it).
+        """Plays the annotated video: inline in a notebook, otherwise in a window (q closes it).
 
         Raises:
             InputError: there is no display, or see `save`.
@@ -154,15 +157,15 @@ class TrackedVideo:
             return
         display = importlib.import_module("IPython.display")
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "track.gif"  # browsers play no MPEG-4 of OpenCV's
+            path = Path(folder) / "track.gif"  # browsers do not play the MPEG-4 that OpenCV writes
             self.save(path)
             display.display(display.Image(data=path.read_bytes()))
 
     def annotated(self) -> Iterator[Frame]:
-        """Gives all frames from the first on, with their boxes drawn.
+        """Yields all frames from the first on, with their boxes drawn.
 
         Raises:
-            InputError: the frames can be read only once, and have been.
+            InputError: the frames could be read only once.
         """
         truth = self._source.truth
         for index, step in enumerate(self._with_frames()):

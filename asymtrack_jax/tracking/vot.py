@@ -1,4 +1,4 @@
-"""A server that speaks TraX, the VOT toolkit's protocol, on standard streams."""
+"""A TraX server (the VOT toolkit's protocol) on standard input and output."""
 
 from pathlib import Path
 from typing import Any
@@ -12,20 +12,19 @@ from asymtrack_jax.tracking.tracker import Tracker
 
 
 def serve(model: Model) -> None:
-    """Answers a TraX client's requests until it ends the session.
+    """Serves the requests of a TraX client until it ends the session.
 
-    An initialisation may come at any time, and forgets all earlier targets. All targets share each
-    step of the network. If anything goes wrong, the client gets the error's message as the reason
-    why the session ends.
+    Each initialisation replaces all earlier targets; all targets share each step of the network.
+    On an error the client gets its message as the reason for the end of the session.
 
     Raises:
         ModuleNotFoundError: TraX, of the extra [vot], is not installed.
-        InputError: an image cannot be read, the tracker cannot start from an
-            initial region, or the client broke the protocol or went away.
+        InputError: an image cannot be read, an initial region is not valid (see `tracker.start`),
+            or the client violated the protocol or disconnected.
     """
     try:
         from trax import Image, Region, Server, TraxException
-    except ImportError as error:  # also of another package of that name
+    except ImportError as error:  # also raised by another package of that name
         raise ModuleNotFoundError(f"TraX is not installed: {error}", name="trax") from error
 
     _compile(model)
@@ -58,7 +57,7 @@ def _answer(server: Any, model: Model) -> None:
 
 
 def _compile(model: Model) -> None:
-    """Compiles before the session begins: the toolkit times every reply."""
+    """Compiles before the session starts, since the toolkit times every reply."""
     tracker, blank = Tracker(model), np.zeros((64, 64, 3), np.uint8)
     tracker.add(blank, [16, 16, 32, 32])
     tracker.update(blank)

@@ -1,11 +1,11 @@
-"""Whole videos on the device: crops, network and boxes of many frames in one program.
+"""Tracking of whole videos on the device: crops, network and boxes of many frames in one program.
 
-The host hands over frames and gets boxes; nothing else passes between them. That pays where frames
-are on the device already or where asking the device once a frame is what takes the time; see
-docs/whole_video.md. `tracker.Tracker` is for all else, and follows several targets in a frame.
+Only frames are transferred to the device, and only boxes and scores back. That is faster if the
+frames are on the device already, or if one call per frame dominates the time; see
+docs/whole_video.md. For everything else, such as several targets per frame, use `tracker.Tracker`.
 
-Boxes are float64 on the device too. A prediction is relative to the last box, so that rounding adds
-up from frame to frame until a square is cut a pixel off, and from there on boxes differ by pixels.
+Boxes are float64, on the device too. Each prediction is relative to the previous box, so that
+rounding errors accumulate until a crop moves by a pixel; from then on boxes differ by pixels.
 """
 
 import functools
@@ -27,13 +27,13 @@ from asymtrack_jax.tracking.tracker import as_bboxes, check_init_bboxes
 
 
 class Track(NamedTuple):
-    """Where the targets of V videos were in T frames.
+    """Boxes and scores of the targets of V videos in T frames.
 
     Attributes:
-        predicted: what the network gave, cxcywh in sides of each crop.
-        bboxes: xywh in pixels.
-        scores: see `Prediction`.
-        last: boxes in the last frame that counts.
+        predicted: the network's boxes, cxcywh in normalised coordinates of each search crop.
+        bboxes: boxes in the frames, xywh in pixels.
+        scores: scores of the boxes (see `Prediction`).
+        last: boxes in the last frame that is not padding, xywh in pixels.
     """
 
     predicted: Float32[Array, "V T 4"]
@@ -45,7 +45,16 @@ class Track(NamedTuple):
 def encode_templates(
     model: Model, frames: UInt8[Array, "V H W 3"], bboxes: Float[Array, "V 4"]
 ) -> Modulation:
-    """What tracking needs of the first frames and the targets' boxes in them (xywh, pixels)."""
+    """Crops the templates of V videos and encodes them; a pure function, to be jitted.
+
+    Args:
+        model: the network and its weights.
+        frames: first frame of each video, RGB.
+        bboxes: box of the target in each, xywh in pixels.
+
+    Returns:
+        The modulation, batch size V.
+    """
     c = model.config
     templates, _ = crop_squares(frames[:, None], 0, bboxes, c.template_factor, c.template_size)
     with jax.enable_x64(False):
@@ -59,16 +68,16 @@ def track_frames(
     bboxes: Float[Array, "V 4"],
     count: Int[Array, ""] | int,
 ) -> Track:
-    """Follows one target in each of V videos of one frame size; a pure function, to be jitted.
+    """Tracks one target in each of V videos of one frame size; a pure function, to be jitted.
 
-    Call it within `jax.enable_x64(True)`: else boxes are float32.
+    Call it within `jax.enable_x64(True)`; otherwise boxes are float32.
 
     Args:
-        model: follows.
-        modulation: what the templates left, batch size V.
-        frames: the next frames, RGB.
-        bboxes: where the targets were before, xywh in pixels.
-        count: how many of the frames count; any after these are there to fill the shape.
+        model: the network and its weights.
+        modulation: result of `encode_templates`, batch size V.
+        frames: next frames of each video, RGB.
+        bboxes: boxes of the targets in the previous frame, xywh in pixels.
+        count: number of valid frames; later frames are padding.
     """
     c = model.config
     T, H, W = frames.shape[1:4]
@@ -87,26 +96,27 @@ def track_frames(
 
 
 class VideoTracker:
-    """Follows one target through a video, or one in each of V videos of one frame size.
+    """Tracker of one target in a video, or of one in each of V videos of one frame size.
 
         tracker = VideoTracker(model)
         tracker.init(frames[0], init_bbox)  # [H, W, 3]; x, y, w, h
         bboxes, scores = tracker.update(frames[1:])  # [T, H, W, 3] -> [T, 4], [T]
 
-    V videos are [V, H, W, 3] with boxes [V, 4], then [V, T, H, W, 3], and give [V, T, 4] and
-    [V, T]. Frames are uint8 RGB, of numpy or on the device; `update` may be called again with the
-    frames that follow. Boxes are `Tracker`'s.
+    For V videos, `init` takes frames [V, H, W, 3] and boxes [V, 4]; `update` takes frames
+    [V, T, H, W, 3] and returns boxes [V, T, 4] and scores [V, T]. Frames are uint8 RGB, numpy or
+    jax arrays; `update` may be called again with the frames that follow. Boxes are in the
+    coordinates of `tracker.Tracker`.
 
-    It compiles once a frame size and number of videos, so keep it for the next video. Frames on the
-    device in other numbers than `chunk` are cut by small programs that compile once a number.
+    It compiles once per frame size and number of videos, so reuse it for the next video. Slicing
+    jax arrays of other lengths than `chunk` compiles small programs, once per length.
     """
 
     def __init__(self, model: Model, chunk: int = 16):
-        """Prepares to follow.
+        """Binds the tracker to a model.
 
         Args:
-            model: follows.
-            chunk: frames a program. The last ones of an `update` fill up to so many.
+            model: the network and its weights.
+            chunk: frames per call of the compiled program. The last chunk of an `update` is padded.
 
         Raises:
             InputError: `chunk` is less than 1.
@@ -119,18 +129,18 @@ class VideoTracker:
         self._modulation: Modulation | None = None
         self._bboxes: Any = None  # [V, 4], float64
         self._single = True
-        self._count = 0  # frames since `init`, that one included
+        self._count = 0  # frames since `init`, the first included
 
     def init(self, frame: UInt8[Any, "*V H W 3"], init_bbox: Float[Any, "*V 4"]) -> None:
-        """Starts anew: nothing of an earlier target stays.
+        """Initialises the tracker on the first frame, in place of any earlier target.
 
         Args:
-            frame: the first frame, or of each video.
-            init_bbox: the target in it, xywh in pixels, or of each video.
+            frame: first frame, or that of each video.
+            init_bbox: box of the target in it, or in each, xywh in pixels.
 
         Raises:
-            InputError: another shape or type, or a box that `tracker.start` would refuse; an
-                earlier target is then followed on.
+            InputError: a shape or dtype is wrong, or a box is not valid (see `tracker.start`). An
+                earlier target is then kept.
         """
         bboxes = as_bboxes(init_bbox)
         single = bboxes.ndim == 1
@@ -149,15 +159,15 @@ class VideoTracker:
     def update(
         self, frames: UInt8[Any, "*V T H W 3"]
     ) -> tuple[Float64[np.ndarray, "*V T 4"], Float[np.ndarray, "*V T"]]:
-        """Finds the target in the next frames.
+        """Tracks the target in the next frames.
 
         Returns:
             Boxes, xywh in pixels, and scores (see `Prediction`).
 
         Raises:
-            InputError: `init` was not called, or another shape or type.
-            FloatingPointError: the network's output is not finite. The tracker then stands where it
-                stood before the call.
+            InputError: `init` was not called, or a shape or dtype is wrong.
+            FloatingPointError: the network's output is not finite. The state of the tracker is
+                then that before the call.
         """
         if self._modulation is None:
             raise InputError("the tracker has no target yet: call init(frame, init_bbox) first")
@@ -171,7 +181,7 @@ class VideoTracker:
         for first in range(0, T, self._chunk):
             part = _cut(frames[None] if self._single else frames, first, self._chunk)
             if len(tracks) > 1:
-                jax.block_until_ready(tracks[-2])  # the device need not hold all frames at once
+                jax.block_until_ready(tracks[-2])  # limits the frames in device memory
             count = min(self._chunk, T - first)
             with jax.enable_x64(True):
                 tracks.append(self._track(self._modulation, part, last, count))
@@ -196,7 +206,7 @@ class VideoTracker:
 
 
 def _cut(frames: UInt8[Any, "V T H W 3"], first: int, count: int) -> UInt8[Any, "V count H W 3"]:
-    """Frames from `first` on; where there are no more, the last one again."""
+    """Returns `count` frames from `first` on, padded with the last frame."""
     T, on_host = frames.shape[1], isinstance(frames, np.ndarray)
     if count == T:
         return frames
