@@ -123,4 +123,4 @@ def test_a_browser_sorts_tables_and_plays_sequences(place):
     title = re.search("<title>(.*?)</title>", done.stdout)
     assert title
     # What has no number comes last, whichever way a column is sorted.
-    assert json.loads(title[1]) == ["a", "b", "far ahead", "one", "b", "Pause", True]
+    assert json.loads(title[1]) == ["a", "b", "far ahead (published)", "one", "b", "Pause", True]
