@@ -1,7 +1,7 @@
-"""How far bfloat16 moves the boxes of single steps, on held-out rendered clips.
+"""Measures the difference of boxes in bfloat16 and float32 on held-out rendered clips.
 
-`python -m benchmarks.bfloat16_boxes`; --checkpoint C for other weights than the packaged ones. Each
-search crop is cut around the true box of the frame before, for both precisions alike.
+`python -m benchmarks.bfloat16_boxes`; `--checkpoint C` names other weights than the packaged ones.
+Both precisions get the same search crops, around the true box of the previous frame.
 """
 
 import argparse
@@ -18,11 +18,11 @@ from asymtrack_jax.evaluation.benchmarks import read_sequences
 from asymtrack_jax.tracking.crop import crop_to_frame
 from asymtrack_jax.weights import TINY
 
-STRIDE = 6  # frames from one step to the next
+STRIDE = 6  # frames between steps
 
 
 def main() -> None:
-    """Prints how much boxes and scores of the two precisions differ."""
+    """Prints the differences of boxes and scores."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", default=TINY)
     checkpoint = parser.parse_args().checkpoint
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def differences(full: Model, half: Model, sequence: Sequence) -> Float[np.ndarray, "N 2"]:
-    """The largest difference of a box's x, y, w and h, in pixels, and of its score, by frame."""
+    """Returns the largest difference of x, y, w, h in pixels, and of the score, by frame."""
     c, rows = full.config, []
     template, _ = crop_square(
         sequence.frames[0], sequence.boxes[0], c.template_factor, c.template_size

@@ -1,7 +1,7 @@
-"""Times `step` on a CPU with both forms of depthwise convolution.
+"""Times `step` on a CPU with both implementations of depthwise convolution.
 
-`python -m benchmarks.depthwise_latency` prints the median latencies of the three variants.
-Both forms alternate in one process, so that a disturbance of the machine meets both alike.
+`python -m benchmarks.depthwise_latency` prints the median latencies of the three variants. The two
+alternate in one process, so that other load affects both equally.
 """
 
 import os
@@ -23,7 +23,7 @@ FORMS = {"shifted": layers.depthwise_conv_shifted, "grouped": layers.depthwise_c
 
 
 def compiled_step(form: str, variant: str):
-    """`step` on one search crop, compiled with a form of depthwise convolution."""
+    """Compiles `step` on one search crop with one implementation of depthwise convolution."""
     config = VARIANTS[variant]
     template, search = (
         np.zeros((1, side, side, 3), np.uint8)
@@ -37,7 +37,7 @@ def compiled_step(form: str, variant: str):
 
 
 def main() -> None:
-    """Alternates between the forms and prints medians."""
+    """Alternates between the implementations and prints medians."""
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
         f"jax {jax.__version__}, float32, batch 1, {ROUNDS} rounds"

@@ -1,9 +1,9 @@
-"""Measures how many training pairs the data pipeline makes of 720p JPEGs, and what they cost.
+"""Measures the throughput of the data pipeline on 720p JPEGs.
 
-`python -m benchmarks.pipeline_throughput` writes some sequences to a temporary folder, prepares
-them, and prints pairs per second and per CPU-second from each layout, and where the time of one
-pair goes. The cases are interleaved, so that a noisy machine troubles them alike; the files are
-read from the page cache.
+`python -m benchmarks.pipeline_throughput` writes sequences to a temporary folder, prepares them,
+and prints training pairs per second and per CPU-second for each layout, and CPU time by part
+of the work. The cases are interleaved, so that other load affects all equally; files are read from
+the page cache.
 """
 
 import platform
@@ -40,13 +40,13 @@ CASES = {  # layout, and options of `Batches`
 
 
 def write_sequences(root: Path) -> float:
-    """Writes textured frames, and returns the mean size of their files, kB."""
+    """Writes textured frames, and returns the mean size of their files in kB."""
     rng = np.random.default_rng(0)
     sizes = []
     for number in range(SEQUENCES):
         images = root / f"{number}" / "img"
         images.mkdir(parents=True)
-        # Fine grain over coarse clouds: some 150 kB a frame, as in LaSOT and GOT-10k.
+        # Fine grain over coarse clouds: some 150 kB per frame, as in LaSOT and GOT-10k.
         cells = (rng.random((2**k, 2**k, 3)) for k in range(3, 10))
         clouds = sum(
             cv2.resize(cell, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC) * 0.5**level
@@ -64,13 +64,13 @@ def write_sequences(root: Path) -> float:
 
 
 def cpu_seconds() -> float:
-    """Of this process and of those that it has ended."""
+    """Returns the CPU time of this process and its finished child processes."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def rates(sampler: PairSampler, seed: int, **options) -> tuple[float, float]:
-    """Pairs a second once it runs, and pairs a CPU-second from start to end."""
+    """Returns pairs per second in steady state, and pairs per CPU-second, start-up included."""
     before = cpu_seconds()
     batches = Batches(sampler, CONFIG, BATCH, BATCHES, seed, **options)
     next(batches)
@@ -82,7 +82,7 @@ def rates(sampler: PairSampler, seed: int, **options) -> tuple[float, float]:
 
 
 def parts(sampler: PairSampler, count: int) -> dict[str, float]:
-    """CPU milliseconds a pair in each part of the work, in one thread."""
+    """Returns CPU milliseconds per pair of each part of the work, in one thread."""
     spent: dict[str, float] = {}
 
     def timed(function, name):
@@ -109,7 +109,7 @@ def parts(sampler: PairSampler, count: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Runs the benchmark and prints it."""
+    """Runs the benchmark and prints the results."""
     print(
         f"{platform.machine()}, {CORES} cores, Python {platform.python_version()}, "
         f"OpenCV {cv2.__version__}, NumPy {np.__version__}"

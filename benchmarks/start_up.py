@@ -1,4 +1,4 @@
-"""Measures start-up: seconds from the start of a process to its first box, part by part.
+"""Measures start-up: seconds from the start of a process to its first tracked box, by part.
 
 `python -m benchmarks.start_up [CHECKPOINT]` (by default the package's weights) prints them with an
 empty compilation cache and, median of `RUNS` processes, with a warm one.
@@ -15,11 +15,11 @@ RUNS = 5
 
 
 def first_box(checkpoint: str, epoch: float) -> None:
-    """Tracks one frame as `track.py` does and prints the seconds of each part.
+    """Tracks one frame as `asymtrack track` does and prints the seconds of each part.
 
     Args:
-        checkpoint: its directory, or empty for the package's weights.
-        epoch: when this process was started, by `time.time()`.
+        checkpoint: directory of the checkpoint; empty for the package's weights.
+        epoch: start of this process, by `time.time()`.
     """
     times = {"": epoch, "interpreter": time.time()}
     import numpy as np
@@ -41,7 +41,7 @@ def first_box(checkpoint: str, epoch: float) -> None:
 
 
 def main(checkpoint: str = "") -> None:
-    """Runs the processes, one after another, and prints a line for each cache."""
+    """Runs the processes sequentially, and prints one line per state of the cache."""
     with tempfile.TemporaryDirectory() as cache:
 
         def run() -> dict[str, float]:

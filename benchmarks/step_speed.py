@@ -1,9 +1,9 @@
-"""Times the training step on a CPU, beside the published PyTorch network's if that is at hand.
+"""Times the training step on a CPU, optionally in comparison with the published PyTorch code.
 
 `python -m benchmarks.step_speed --published DIR --torch-python PATH` alternates steps of this
-package and of the published repository (github.com/jiawen-zhu/AsymTrack) checked out at DIR. Each
-runs in a process of its own, so that a disturbance of the machine meets both alike. PATH is an
-interpreter with torch, numpy, pyyaml and easydict. Linux only.
+package and of the published repository (github.com/jiawen-zhu/AsymTrack) checked out at DIR, in two
+processes, so that other load affects both equally. PATH is a Python interpreter with torch, numpy,
+pyyaml and easydict. Linux only.
 """
 
 import argparse
@@ -28,7 +28,7 @@ Step = Callable[[], Any]
 
 
 def our_step(variant: str, batch_size: int) -> tuple[Step, str]:
-    """A compiled training step that replaces its state, and what it runs on."""
+    """Returns a compiled training step, which updates its state, and a description."""
     import jax
 
     from asymtrack_jax.data.augment import Batch
@@ -59,10 +59,10 @@ def our_step(variant: str, batch_size: int) -> tuple[Step, str]:
 
 
 def published_step(variant: str, batch_size: int, checkout: Path) -> tuple[Step, str]:
-    """The published network's, with the layers, loss and order of things of its training code."""
+    """Returns a step of the published network, loss and training loop, and a description."""
     torch: Any = importlib.import_module("torch")
 
-    # The few names that the network takes from libraries that are not needed otherwise.
+    # Stand-ins for the few names that the network imports from libraries not needed otherwise.
     wanted: dict[str, dict[str, Any]] = {
         "timm.models.layers": {
             "DropPath": torch.nn.Identity,
@@ -75,7 +75,7 @@ def published_step(variant: str, batch_size: int, checkout: Path) -> tuple[Step,
     for name in ("timm", "timm.models", "torchvision", "torchvision.ops", *wanted):
         sys.modules[name] = types.ModuleType(name)
         vars(sys.modules[name]).update(wanted.get(name, {}))
-    torch.Tensor.cuda = lambda self, *_, **__: self  # which the head calls without asking
+    torch.Tensor.cuda = lambda self, *_, **__: self  # called by the head unconditionally
     sys.path.insert(0, str(checkout))
     config: Any = importlib.import_module("lib.config.AsymTrack.config")
     box_ops: Any = importlib.import_module("lib.utils.box_ops")
@@ -86,7 +86,7 @@ def published_step(variant: str, batch_size: int, checkout: Path) -> tuple[Step,
     config.cfg.TEST_MODE = True  # no pretrained weights
     network = importlib.import_module("lib.models.AsymTrack").build_asymtrack(config.cfg).train()
     for part in network.modules():
-        if hasattr(part, "deploy"):  # the setting above also chose the form for tracking
+        if hasattr(part, "deploy"):  # TEST_MODE also selects the inference form
             part.deploy = False
     recipe, sizes = TrainConfig(), model_config(variant)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5, weight_decay=recipe.weight_decay)
@@ -100,7 +100,7 @@ def published_step(variant: str, batch_size: int, checkout: Path) -> tuple[Step,
         boxes = network(xz=features, mode="head")[0]["pred_boxes"]
         corners = box_ops.box_cxcywh_to_xyxy(boxes).view(-1, 4)
         loss = recipe.l1_weight * torch.nn.functional.l1_loss(corners, truth)
-        with contextlib.suppress(AssertionError):  # an inverted box drops the term
+        with contextlib.suppress(AssertionError):  # raised for inverted boxes; drops the term
             loss = loss + recipe.giou_weight * box_ops.giou_loss(corners, truth)[0]
         optimizer.zero_grad()
         loss.backward()
@@ -111,17 +111,17 @@ def published_step(variant: str, batch_size: int, checkout: Path) -> tuple[Step,
 
 
 def work(run: Step, facts: str) -> None:
-    """Runs a step for each line that comes in, after two that nobody counts."""
+    """Runs one step per line of input, after two untimed ones, and prints the measurements."""
     run()
     run()
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak of memory so far
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak resident memory
     print(facts, flush=True)
     for _ in sys.stdin:
-        wall, busy = time.perf_counter(), time.process_time()
+        wall, cpu = time.perf_counter(), time.process_time()
         run()
-        wall, busy = time.perf_counter() - wall, time.process_time() - busy
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         peak = re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-        print(wall, busy, int(peak[0]) / 2**20, flush=True)
+        print(wall, cpu, int(peak[0]) / 2**20, flush=True)
 
 
 def main() -> None:
@@ -156,9 +156,9 @@ def main() -> None:
             print(file=process.stdin, flush=True)
             figures[name].append([float(field) for field in process.stdout.readline().split()])
     for name, rows in figures.items():
-        (wall, busy, _), (*_, peak) = np.median(rows, axis=0), np.max(rows, axis=0)
+        (wall, cpu, _), (*_, peak) = np.median(rows, axis=0), np.max(rows, axis=0)
         print(
-            f"{name}: median {wall:.3f} s/step ({busy:.2f} s of CPU time), "
+            f"{name}: median {wall:.3f} s/step ({cpu:.2f} s of CPU time), "
             f"{args.batch_size / wall:.1f} pairs/s, at most {peak:.2f} GiB resident"
         )
     if args.published:

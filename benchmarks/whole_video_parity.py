@@ -1,11 +1,11 @@
 """Compares `VideoTracker` with `Tracker` over a folder of sequences, and times both, alternating.
 
 `python -m benchmarks.whole_video_parity --data_dir D` (D/<sequence>/img/*.jpg and groundtruth.txt)
-prints a line per sequence: the largest difference of boxes, in pixels; how many searches the two
-cut around squares that are not the same; the largest difference of crops cut around the same
-square, in grey levels; with `--rounds N`, milliseconds per frame of each (medians of N rounds,
-reading and moving frames to the device not counted). `--checkpoint C` names a network; without it,
-tiny with random weights.
+prints one line per sequence: the largest difference of boxes, in pixels; the number of search crops
+with different squares; the largest difference of crops of the same square, in grey levels; with
+`--rounds N`, milliseconds per frame of both (medians of N rounds, without reading frames and
+copying them to the device). `--checkpoint C` names a checkpoint; the default is tiny with random
+weights.
 """
 
 import argparse
@@ -32,14 +32,17 @@ from asymtrack_jax.tracking.whole_video import VideoTracker
 
 
 def squares(bboxes: np.ndarray, factor: float) -> np.ndarray:
-    """Left, top and side of the square that the host cuts around each box."""
+    """Returns left, top and side, in pixels, of the square that the host crops around each box."""
     side = np.ceil(np.sqrt(bboxes[:, 2] * bboxes[:, 3]) * factor)
     corner = np.round(bboxes[:, :2] + 0.5 * bboxes[:, 2:] - 0.5 * side[:, None])
     return np.column_stack([corner, side])
 
 
 def compare_crops(model: Model) -> Callable[[np.ndarray, np.ndarray], int]:
-    """Grey levels, at most, between the crops of host and device around a box in a frame."""
+    """Returns a function that compares the crops of host and device around a box in a frame.
+
+    It returns their largest difference in grey levels.
+    """
     c = model.config
     device_crop = jax.jit(lambda *of: crop_squares(*of, c.search_factor, c.search_size)[0])  # pyright: ignore[reportCallIssue]
 
@@ -53,7 +56,7 @@ def compare_crops(model: Model) -> Callable[[np.ndarray, np.ndarray], int]:
 
 
 def main() -> None:
-    """Compares and prints a line per sequence."""
+    """Compares and prints one line per sequence."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data_dir", type=Path, required=True)
     parser.add_argument("--checkpoint")

@@ -1,11 +1,11 @@
-"""Follows a target with ONNX Runtime, NumPy and OpenCV alone.
+"""Tracks a target with ONNX Runtime, NumPy and OpenCV only.
 
 asymtrack export --checkpoint C --output exported --format onnx
 python examples/track_onnx.py exported clip.mp4 --init-bbox 120,80,60,90 --output out.mp4
 python examples/track_onnx.py exported 0
 
-Prints one line per frame: x, y, w, h in pixels and a score. The second line above follows what the
-first camera sees, from a box that is drawn in a window, until Ctrl-C.
+Prints one line per frame: x, y, w, h in pixels and a score. The last command tracks a target in the
+stream of camera 0, from a box drawn in a window, until Ctrl-C.
 """
 
 import argparse
@@ -20,19 +20,19 @@ import cv2
 import numpy as np
 import onnxruntime
 
-MARGIN = 10  # pixels of every box that stay inside the frame
+MARGIN = 10  # minimum extent of a box inside the frame, pixels
 
 
 def run(
     session: onnxruntime.InferenceSession, inputs: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """All of a graph's outputs, by name."""
+    """Runs a graph and returns its outputs by name."""
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, map(np.asarray, session.run(names, inputs)), strict=True))
 
 
 class OnnxTracker:
-    """One target; frames are uint8 RGB, boxes x, y, w, h in pixels."""
+    """Tracker of one target; frames are uint8 RGB, boxes x, y, w, h in pixels."""
 
     def __init__(self, directory: Path):
         self.crops = json.loads((directory / "tracker.json").read_text())
@@ -43,13 +43,13 @@ class OnnxTracker:
         )
 
     def init(self, frame: np.ndarray, bbox: np.ndarray) -> None:
-        """Starts on a frame."""
+        """Initialises the target by its box in a frame."""
         template, _ = self.crop(frame, bbox, "template")
         self.modulation = run(self.template, {"template": template})
         self.bbox = bbox
 
     def update(self, frame: np.ndarray) -> tuple[np.ndarray, float]:
-        """The target's box in the next frame, and a score."""
+        """Returns the target's box in the next frame, and a score."""
         search, side = self.crop(frame, self.bbox, "search")
         prediction = run(self.step, {**self.modulation, "search": search})
         (box,), (score,) = prediction["boxes"], prediction["scores"]
@@ -63,11 +63,11 @@ class OnnxTracker:
         return self.bbox, float(score)
 
     def crop(self, frame: np.ndarray, bbox: np.ndarray, kind: str) -> tuple[np.ndarray, int]:
-        """A square around a box, black outside the frame, resized; and its side in the frame."""
+        """Crops and resizes a square around a box; returns it and its side in the frame."""
         x, y, w, h = bbox
         side = math.ceil(math.sqrt(w * h) * self.crops[f"{kind}_factor"])
         left, top = round(x + w / 2 - side / 2), round(y + h / 2 - side / 2)
-        # The frame's last row and column stay out, as in the published tracker.
+        # Black outside the frame, and in its last row and column, as in the published tracker.
         x0, x1 = max(left, 0), min(left + side, frame.shape[1] - 1)
         y0, y1 = max(top, 0), min(top + side, frame.shape[0] - 1)
         square = np.zeros((side, side, 3), np.uint8)
@@ -78,7 +78,7 @@ class OnnxTracker:
 
 
 def read(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
-    """All frames, in RGB."""
+    """Yields all frames in RGB."""
     while True:
         found, frame = capture.read()
         if not found:
@@ -87,7 +87,7 @@ def read(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
 
 
 def draw(frame: np.ndarray, bbox: np.ndarray, score: float) -> np.ndarray:
-    """A BGR copy of an RGB frame with a box and its score on it."""
+    """Draws a box and its score on a BGR copy of an RGB frame."""
     image = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
     x, y, w, h = np.rint(bbox).astype(int).tolist()
     cv2.rectangle(image, (x, y), (x + w, y + h), (0, 210, 255), 2)
@@ -97,13 +97,13 @@ def draw(frame: np.ndarray, bbox: np.ndarray, score: float) -> np.ndarray:
 
 
 def main() -> None:
-    """Tracks as the command line says."""
-    parser = argparse.ArgumentParser(description="Follows a target with ONNX Runtime.")
+    """Runs the command."""
+    parser = argparse.ArgumentParser(description="Tracks a target with ONNX Runtime.")
     parser.add_argument("exported", type=Path, help="the folder that the export wrote")
     parser.add_argument(
         "video", help="a video file, numbered images (frames/%%04d.jpg), or a camera's index"
     )
-    parser.add_argument("--init-bbox", metavar="X,Y,W,H", help="by default you draw it")
+    parser.add_argument("--init-bbox", metavar="X,Y,W,H", help="by default drawn in a window")
     parser.add_argument("--output", type=Path, metavar="MP4", help="annotated video to write")
     args = parser.parse_args()
     capture = cv2.VideoCapture(int(args.video) if args.video.isdigit() else args.video)

@@ -1,4 +1,4 @@
-"""Follows a target with JAX, NumPy and OpenCV alone, by programs that were exported as StableHLO.
+"""Tracks a target with JAX, NumPy and OpenCV only, by programs exported as StableHLO.
 
 asymtrack export --output exported --format stablehlo
 python examples/track_stablehlo.py exported clip.mp4 120,80,60,90
@@ -24,7 +24,7 @@ init_template, step = (
 
 
 def crop(frame: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray, int]:
-    """A square around the box, black outside the frame; and its corner and side in the frame."""
+    """Crops a square around the box, black outside the frame; returns it, its corner and side."""
     side = int(np.ceil(np.sqrt(bbox[2:].prod()) * crops[f"{kind}_factor"]))
     corner, size = bbox[:2] + bbox[2:] / 2 - side / 2, crops[f"{kind}_size"]
     x, y = np.rint(corner).astype(int) + side  # in the padded frame

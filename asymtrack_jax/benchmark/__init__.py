@@ -1,6 +1,6 @@
-"""Latency and throughput of the tracker on this machine, beside other runtimes of its network.
+"""Latency and throughput of the tracker, compared with other runtimes of its network.
 
-Each backend runs in a process of its own (`worker`), which may be of another interpreter. The main
-process (`command`) asks them for a few calls at a time, in rounds (`timing`), so that a disturbance
-of the machine meets them all alike, and reports (`report`, `plot`).
+Each backend runs in its own process (`worker`), optionally with another interpreter. The main
+process (`command`) times a few calls of each in interleaved rounds (`timing`), so that other load
+on the machine affects all of them equally, and writes the report (`report`, `plot`).
 """

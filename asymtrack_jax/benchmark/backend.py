@@ -1,4 +1,4 @@
-"""What every backend provides."""
+"""The interface of backends."""
 
 import dataclasses
 import time
@@ -13,12 +13,14 @@ class Backend:
     """A network that is ready to run.
 
     Attributes:
-        functions: by name; each returns when its work is done.
-        outputs: `boxes` [B, 4] and `scores` [B] of the case's images, to compare.
+        functions: functions by name, which return when their computation is complete.
+        outputs: `boxes` [B, 4] (cxcywh, normalised coordinates) and `scores` [B] of the case's
+            images, for comparison.
         facts: versions, device and settings.
-        measured: by function: `first_call_s` (compilation included), `operations` (floating point
-            operations per call), `frames` (per call and target, where it is not one).
-        device_bytes: returns the peak of memory in use on the device, None where it is not counted.
+        measured: measurements by function: `first_call_s` (seconds, compilation included),
+            `operations` (floating point operations per call), `frames` (per call and target, if not
+            one).
+        device_bytes: returns the peak memory in use on the device, or None if unknown.
     """
 
     functions: dict[str, Callable[[], Any]]
@@ -29,7 +31,7 @@ class Backend:
 
 
 def timed(function: Callable[[], Any]) -> tuple[Any, float]:
-    """Calls a function; returns its result and the seconds that it took."""
+    """Calls a function; returns its result and the duration in seconds."""
     start = time.perf_counter()
     result = function()
     return result, time.perf_counter() - start

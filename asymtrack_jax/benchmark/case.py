@@ -1,4 +1,4 @@
-"""What is measured at a time: a network at one batch size and precision."""
+"""Benchmark cases: a network at one batch size and precision."""
 
 import dataclasses
 import json
@@ -9,19 +9,19 @@ import numpy as np
 
 FUNCTIONS = ("init_template", "step", "tracking", "video")
 OURS = "asymtrack_jax"
-BASELINES = ("onnxruntime", "torch", "torch.compile", "xla")  # xla: ours without native kernels
+BASELINES = ("onnxruntime", "torch", "torch.compile", "xla")  # xla: without native kernels
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkCase:
-    """What all backends run.
+    """A network, batch size and precision that all backends run.
 
     Attributes:
-        network: folder that `network.write` wrote.
+        network: folder written by `network.write`.
         batch_size: images per call.
         precision: one of `config.PRECISIONS`.
-        functions: those of `FUNCTIONS` to time.
+        functions: functions to time, a selection of `FUNCTIONS`.
     """
 
     network: Path
@@ -30,7 +30,7 @@ class BenchmarkCase:
     functions: tuple[str, ...] = FUNCTIONS
 
     def images(self) -> tuple[np.ndarray, np.ndarray]:
-        """Template and search crops, uint8 RGB, [B, Z, Z, 3] and [B, X, X, 3]."""
+        """Reads template and search crops, uint8 RGB, [B, Z, Z, 3] and [B, X, X, 3]."""
         with np.load(self.network / f"images_{self.batch_size}.npz") as arrays:
             return arrays["template"], arrays["search"]
 

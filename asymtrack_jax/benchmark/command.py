@@ -1,4 +1,4 @@
-"""Runs a benchmark: sets backends up, times them in interleaved rounds, and reports."""
+"""Runs a benchmark: sets backends up, times them in interleaved rounds, and writes the report."""
 
 import dataclasses
 import os
@@ -25,20 +25,21 @@ from asymtrack_jax.weights import TINY
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkOptions:
-    """What to measure.
+    """Options of `asymtrack benchmark`.
 
     Attributes:
         config: configurations by name or path, whose networks get random weights.
         checkpoint: directories of checkpoints to measure instead; by default the package's weights.
         batch_sizes: images per call, such as 1,8,64.
-        precision: float32 (`highest`), what the platform takes for it (`default`), or `bfloat16`.
-        functions: some of init_template, step (the network alone), tracking (crops on the host,
-            step, boxes in the frame) and video (many frames in one program on the device).
-        rounds: how many times each function of each backend is timed, five calls each.
-        compare: other backends: onnxruntime, torch, torch.compile, xla (this package without its
-            native kernels).
-        compare_python: an interpreter that has them, with numpy, and for torch onnx; by default
-            this one.
+        precision: `highest` (float32), `default` (the platform's default for float32), or
+            `bfloat16`.
+        functions: a selection of init_template, step (the network alone), tracking (crops on the
+            host, step, boxes in the frame) and video (many frames in one program on the device).
+        rounds: number of rounds, each of which times five calls of each function and backend.
+        compare: baselines: onnxruntime, torch, torch.compile, xla (this package without its native
+            kernels).
+        compare_python: Python interpreter with the baselines' libraries and numpy, and onnx for
+            torch; by default this one.
         output: folder for benchmark.json, report.md and benchmark.png.
     """
 
@@ -56,14 +57,14 @@ class BenchmarkOptions:
 def benchmark(options: BenchmarkOptions) -> dict[str, Any]:
     """Measures all cases; prints and writes the report after each (`report.write`).
 
-    A case that cannot be measured, such as a batch that does not fit into memory, is noted, and the
-    next one follows.
+    A case that cannot be measured, for example because it does not fit in memory, is noted in the
+    report.
 
     Returns:
         The content of `benchmark.json`.
 
     Raises:
-        InputError: an option is not usable, or no case could be measured.
+        InputError: an option is invalid, or no case could be measured.
     """
     check(options)
     options.output.mkdir(parents=True, exist_ok=True)
@@ -105,7 +106,7 @@ def benchmark(options: BenchmarkOptions) -> dict[str, Any]:
 
 
 def check(options: BenchmarkOptions) -> None:
-    """Raises `InputError` for the first option that is not usable."""
+    """Raises `InputError` for the first invalid option."""
     if min(options.batch_sizes, default=0) < 1 or options.rounds < 1:
         raise InputError("--batch-sizes and --rounds must be numbers of at least 1")
     for name, given, known in (
@@ -122,7 +123,9 @@ def check(options: BenchmarkOptions) -> None:
             raise InputError(f"--checkpoint: there is no directory {source}")
     names = [source.stem for source in sources(options)]
     if len(set(names)) < len(names):
-        raise InputError(f"two networks have one name among {', '.join(names)}: measure them apart")
+        raise InputError(
+            f"two networks have the same name among {', '.join(names)}: measure them separately"
+        )
 
 
 def sources(options: BenchmarkOptions) -> tuple[Path, ...]:
@@ -136,15 +139,15 @@ def measure(
     """Measures a case.
 
     Args:
-        case: what to run.
-        options: rounds and baselines.
-        environment: is given the versions and devices of all backends.
+        case: the case to run.
+        options: number of rounds, and baselines.
+        environment: dict that is updated with the versions and devices of all backends.
 
     Returns:
         The case's part of the report, and this package's outputs, `boxes` and `scores`.
 
     Raises:
-        BackendError: this package's own run failed, or a baseline's after it had begun.
+        BackendError: this package's process failed, or a baseline's after its start.
     """
     print(f"{title(case)}: compiling", file=sys.stderr, flush=True)
     notes: list[str] = []
@@ -196,10 +199,10 @@ def rows(
 
     Args:
         batch_size: images per call.
-        seconds: of each call in each round, by function and backend.
-        backends: by name; this package's had a warm compilation cache.
-        cold: what this package measured with an empty one, by function.
-        memory: by backend, `peak_bytes` and `device_bytes`.
+        seconds: seconds of each call in each round, by function and backend.
+        backends: backends by name; this package's had a warm compilation cache.
+        cold: this package's measurements with an empty compilation cache, by function.
+        memory: `peak_bytes` and `device_bytes` by backend.
     """
     peak = backends[OURS].measured["matmul"]["operations"] / (
         1e-3 * latency_ms(seconds["matmul", OURS])["min"]
@@ -228,16 +231,16 @@ def rows(
 def difference(
     outputs: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]
 ) -> dict[str, float]:
-    """The largest absolute difference of each output."""
+    """Returns the largest absolute difference of each output."""
     return {name: float(np.abs(outputs[name] - reference[name]).max()) for name in reference}
 
 
 def tolerance(precision: str, platform_name: str) -> float:
-    """How far a baseline's boxes (normalised coordinates) and scores may be from this package's."""
+    """Returns the tolerance for a baseline's boxes (normalised coordinates) and scores."""
     exact = precision == "highest" or (precision == "default" and platform_name == "cpu")
     return 1e-4 if exact else 0.1
 
 
 def title(case: BenchmarkCase) -> str:
-    """Names a case."""
+    """Formats the name of a case."""
     return f"{case.network.name}, batch {case.batch_size}, {case.precision}"

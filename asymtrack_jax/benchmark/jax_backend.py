@@ -1,4 +1,4 @@
-"""This package: the network alone, and tracking from frames to boxes."""
+"""The backend of this package: the network alone, and tracking from frames to boxes."""
 
 import functools
 import os
@@ -25,13 +25,13 @@ from asymtrack_jax.tracking.tracker import advance, start
 from asymtrack_jax.tracking.whole_video import track_frames
 
 FRAME_SIZES = {"720p": (720, 1280), "480p": (480, 854)}
-TARGETS_PER_HEIGHT = 6  # the frame's height over a target's
+TARGETS_PER_HEIGHT = 6  # height of the frame over that of a target
 CHUNK = 16  # frames per call of `video`
 MATMUL_SIDES = {"cpu": 2048}
 
 
 def setup(case: BenchmarkCase) -> Backend:
-    """Loads the network of a case onto jax's default device."""
+    """Loads the network of a case onto jax's default device, and compiles its functions."""
     model = load(case.network / "checkpoint", dtype=set_precision(case.precision))
     return setup_model(model, *case.images(), case.functions)
 
@@ -42,10 +42,10 @@ def setup_model(
     """Compiles a model's functions.
 
     Args:
-        model: to time.
+        model: the model.
         template: uint8 crops, [B, Z, Z, 3].
         search: uint8 crops, [B, X, X, 3].
-        functions: some of `case.FUNCTIONS`; tracking and video are prepared only if among them.
+        functions: a selection of `case.FUNCTIONS`; init_template and step are always compiled.
     """
     template, search = jax.device_put((template, search))
     batch_size = len(search)
@@ -88,14 +88,14 @@ def setup_model(
 
 
 def _bboxes(frame: np.ndarray, count: int) -> np.ndarray:
-    """Places targets that all fit into a frame, xywh, [count, 4]."""
+    """Returns boxes inside a frame, xywh in pixels, [count, 4]."""
     height, width, _ = frame.shape
     corner = np.linspace([0.2 * width, 0.2 * height], [0.6 * width, 0.6 * height], count)
     return np.concat([corner, np.full((count, 2), height / TARGETS_PER_HEIGHT)], axis=1)
 
 
 def _operations(config: ModelConfig, batch_size: int) -> dict[str, float]:
-    """Counts the operations of both functions in the textbook form, whatever kernels run them."""
+    """Counts floating point operations of both functions by XLA's analysis of the fused network."""
     network = AsymTrack(config, fused=True)
     variables = abstract_variables(config, fused=True)
     images = [
@@ -113,16 +113,16 @@ def _operations(config: ModelConfig, batch_size: int) -> dict[str, float]:
 
 
 def _tracking(model: Model, frame: np.ndarray, targets: int) -> Callable[[], Any]:
-    """One frame: crops on the host, step, and boxes in the frame.
+    """Returns a function that tracks one frame: crops on the host, step, and boxes in the frame.
 
-    Each call starts from the same boxes, so that all crops are of one size.
+    Each call starts from the same boxes, so that the crops have the same size.
     """
     state = start(model, frame, _bboxes(frame, targets))
     return lambda: advance(model, state, frame)  # returns when its boxes are on the host
 
 
 def _video(model: Model, frame: np.ndarray, modulation: Modulation) -> Callable[[], Any]:
-    """Many frames of one video per target in one program; frames are on the device before."""
+    """Returns a function that tracks `CHUNK` frames on the device in one program, per target."""
     bboxes = _bboxes(frame, len(modulation.keys))
     frames = jnp.broadcast_to(jax.device_put(frame), (len(bboxes), CHUNK, *frame.shape))
     track: Any = jax.jit(functools.partial(track_frames, model))
@@ -135,7 +135,7 @@ def _video(model: Model, frame: np.ndarray, modulation: Modulation) -> Callable[
 
 
 def _matmul(dtype: Any) -> tuple[Callable[[], Any], dict[str, float]]:
-    """A product of large square matrices, whose operations per second count as the peak."""
+    """Returns a product of large square matrices, whose operations per second define the peak."""
     side = MATMUL_SIDES.get(jax.default_backend(), 8192)
     keys = jax.random.split(jax.random.key(0))
     a, b = (jax.random.normal(key, (side, side), dtype) for key in keys)

@@ -1,4 +1,4 @@
-"""Files of a network for all backends."""
+"""Writes the files of a network that the backends read."""
 
 import importlib.util
 import math
@@ -19,10 +19,9 @@ from asymtrack_jax.tracking.calibration import read_calibration
 
 
 def random_variables(config: ModelConfig, seed: int = 0) -> Any:
-    """Draws variables of the training form that all have an effect on the output.
+    """Samples variables of the training form, all of which affect the output.
 
-    Freshly initialised ones hide most of the network behind layer scales close to zero, and so
-    would hide an error in a backend.
+    Initial values do not: their layer scales are close to zero, which would hide errors.
     """
     draw = np.random.default_rng(seed).standard_normal
 
@@ -40,10 +39,13 @@ def random_variables(config: ModelConfig, seed: int = 0) -> Any:
 
 
 def load_network(source: Path) -> Checkpoint:
-    """Reads a checkpoint's directory, or draws random weights for a configuration.
+    """Reads a checkpoint, or samples random weights for a configuration.
+
+    Args:
+        source: directory of a checkpoint, or name or path of a configuration.
 
     Raises:
-        InputError: it is neither.
+        InputError: it is neither, or invalid.
     """
     if source.is_dir():
         return checkpoint.read(source)
@@ -52,7 +54,7 @@ def load_network(source: Path) -> Checkpoint:
 
 
 def write(network: Checkpoint, folder: Path, batch_sizes: Iterable[int]) -> None:
-    """Writes a checkpoint, ONNX files if `onnx` is installed, and random images per batch size."""
+    """Writes a checkpoint, ONNX files if `onnx` is installed, and random images."""
     config = network.config
     checkpoint.save(folder / "checkpoint", config, network.variables, network.metadata)
     if importlib.util.find_spec("onnx"):

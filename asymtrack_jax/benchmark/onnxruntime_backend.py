@@ -1,4 +1,4 @@
-"""ONNX Runtime, on the files that `export` writes."""
+"""The backend ONNX Runtime, on the ONNX files of `export`."""
 
 import importlib
 from typing import Any
@@ -10,14 +10,14 @@ onnxruntime: Any = importlib.import_module("onnxruntime")
 
 
 def setup(case: BenchmarkCase) -> Backend:
-    """Opens the network of a case, in float32, on a GPU if ONNX Runtime has one.
+    """Loads the network of a case, in float32, on the GPU if ONNX Runtime has one.
 
     Inputs and outputs stay on the session's device: nothing is copied between calls.
     """
     gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     device = "cuda" if gpu else "cpu"
     if gpu and hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()  # CUDA's libraries, where pip has put them
+        onnxruntime.preload_dlls()  # CUDA libraries installed by pip
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     cuda = ("CUDAExecutionProvider", {"use_tf32": int(case.precision != "highest")})

@@ -1,4 +1,4 @@
-"""The picture of a benchmark: bars of latency, or lines of throughput over batch sizes."""
+"""The plot of a benchmark: latency as bars, or throughput over batch sizes as lines."""
 
 import io
 import math
@@ -16,10 +16,10 @@ COLORS = {name: f"C{index}" for index, name in enumerate((OURS, *BASELINES))}
 
 
 def plot(cases: list[dict[str, Any]]) -> bytes:
-    """Draws all functions; a PNG image.
+    """Plots all functions, and returns a PNG image.
 
-    Of one batch size, horizontal bars of the median latency with whiskers from the minimum to the
-    95th percentile; of several, throughput over batch size, with whiskers of the same latencies.
+    For one batch size: the median latency as horizontal bars, with error bars from the minimum to
+    the 95th percentile. For several: the throughput over the batch size, at the same latencies.
     """
     several = len({case["batch_size"] for case in cases}) > 1
     labels = _labels(cases)
@@ -64,7 +64,7 @@ def plot(cases: list[dict[str, Any]]) -> bytes:
 
 
 def _labels(cases: list[dict[str, Any]]) -> list[str]:
-    """Names each case by what differs between cases, batch sizes apart."""
+    """Labels each case by the properties that differ between cases, without the batch size."""
     keys = [key for key in ("network", "precision") if len({case[key] for case in cases}) > 1]
     return ["".join(f"{case[key]}, " for key in keys) for case in cases]
 

@@ -1,4 +1,4 @@
-"""Backends in processes of their own, seen from the main process."""
+"""Starts backends in their own processes, and communicates with them."""
 
 import json
 import os
@@ -22,7 +22,14 @@ class BackendError(Exception):
 
 
 class BackendProcess:
-    """A backend that is ready (see `backend.Backend` for the attributes)."""
+    """A backend in another process, ready to run.
+
+    Attributes:
+        functions: names of the functions.
+        outputs: see `backend.Backend`.
+        facts: see `backend.Backend`.
+        measured: see `backend.Backend`.
+    """
 
     def __init__(self, process: subprocess.Popen, log: IO[str]):
         self._process, self._log = process, log
@@ -66,12 +73,15 @@ def start(name: str, case: BenchmarkCase, python: str, cache: Path) -> Iterator[
 
     Args:
         name: `OURS` or one of `BASELINES`.
-        case: what it is to run.
-        python: the interpreter.
-        cache: folder where it may keep compiled programs.
+        case: the case to run.
+        python: Python interpreter of the baselines other than `xla`.
+        cache: folder of the compilation caches.
+
+    Yields:
+        The backend.
 
     Raises:
-        BackendError: it cannot run.
+        BackendError: the backend cannot run.
     """
     settings = {
         "JAX_COMPILATION_CACHE_DIR": str(cache / name),
@@ -104,6 +114,6 @@ def start(name: str, case: BenchmarkCase, python: str, cache: Path) -> Iterator[
 
 
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that is to import this package."""
+    """Returns the environment of a process that imports this package."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **settings}

@@ -1,4 +1,4 @@
-"""The report of a benchmark: Markdown, JSON and a picture."""
+"""The report of a benchmark: Markdown, JSON and a plot."""
 
 import json
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def write(result: dict[str, Any], folder: Path) -> None:
 
 
 def case_section(case: dict[str, Any]) -> str:
-    """Formats a case in Markdown: a table, who is faster, and notes."""
+    """Formats a case in Markdown: a table, the comparison, and notes."""
     header = ("function", "backend", "median", "min", "p95", "frames/s", "relative", "of peak")
     cells = [
         (
@@ -55,7 +55,7 @@ def case_section(case: dict[str, Any]) -> str:
 
 
 def verdict(case: dict[str, Any]) -> str:
-    """Says whether the native kernels ran and who is how much faster."""
+    """States whether native kernels ran, and compares the speed of the backends."""
     ran = "its native kernels" if case["kernels"] == "native" else "XLA, without native kernels"
     sentences = [f"This package ran on {ran}."]
     for row in case["rows"]:
@@ -73,7 +73,7 @@ def verdict(case: dict[str, Any]) -> str:
 
 
 def summary(result: dict[str, Any]) -> str:
-    """Formats what concerns all cases: a warning, notes, legend and environment."""
+    """Formats the part common to all cases: warning, notes, legend and environment."""
     lines = [f"Note: {note}." for note in result["notes"]]
     if signs := busy(result):
         lines.insert(
@@ -85,7 +85,7 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def busy(result: dict[str, Any]) -> list[str]:
-    """Lists signs of other work on the machine: load at the start, spread of our latencies."""
+    """Lists signs of other load: load average at the start, spread of our latency."""
     load, cores = result["environment"]["load"], result["environment"]["cores"]
     signs = [f"load average {load:.1f} on {cores} cores at the start"] * (load > BUSY_LOAD * cores)
     spreads = {
@@ -105,7 +105,7 @@ def busy(result: dict[str, Any]) -> list[str]:
 
 
 def resources(result: dict[str, Any]) -> str:
-    """Compilation and memory of all cases in Markdown."""
+    """Formats compilation times and memory of all cases in Markdown."""
     header = ("network", "batch", "precision", "function", "backend", "first", "cached", "MiB")
     cells = [
         (
@@ -131,7 +131,7 @@ def resources(result: dict[str, Any]) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligns a Markdown table: columns of numbers to the right."""
+    """Formats a Markdown table; columns of numbers are right-aligned."""
     columns = list(zip(header, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     numeric = [all(cell[:1].isdigit() or not cell for cell in column[1:]) for column in columns]

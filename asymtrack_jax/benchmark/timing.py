@@ -1,4 +1,4 @@
-"""Timing on a machine that is never quite idle: many short measurements, interleaved."""
+"""Timing by many short, interleaved measurements, which is robust to other load."""
 
 import itertools
 import time
@@ -30,13 +30,16 @@ class Timed(Protocol):
 def time_calls(
     function: Callable[[], Any], clock: Callable[[], float] = time.perf_counter
 ) -> list[float]:
-    """Times a few calls after one that is not counted, which warms caches and the clock frequency.
+    """Times a few calls after an untimed one, which warms up caches and clock frequency.
 
-    There are `CALLS_PER_ROUND` calls, or fewer once they took `SECONDS_PER_ROUND` together.
+    Stops after `CALLS_PER_ROUND` calls, or when they have taken `SECONDS_PER_ROUND` in total.
 
     Args:
-        function: returns only when its work is done.
-        clock: seconds.
+        function: function that returns when its computation is complete.
+        clock: returns the time in seconds.
+
+    Returns:
+        Seconds of each call.
     """
     function()
     seconds: list[float] = []
@@ -52,13 +55,13 @@ def interleave(
 ) -> dict[tuple[str, str], list[list[float]]]:
     """Times all functions of all backends in rounds.
 
-    Within a round the backends' measurements of one function follow each other. Every second round
-    runs in reverse, so that no backend always follows the same one.
+    A round times each function of all backends consecutively. Every second round is in reverse
+    order, so that no backend always follows the same one.
 
     Args:
-        backends: by name.
-        rounds: how many times each function of each backend is timed.
-        progress: called after each round.
+        backends: backends by name.
+        rounds: number of rounds.
+        progress: function that is called after each round.
 
     Returns:
         Seconds of each call in each round, by function and backend.
@@ -74,18 +77,22 @@ def interleave(
 
 
 def latency_ms(rounds: Rounds) -> dict[str, float]:
-    """Summarises latency: `min`, `median` and `p95` (95th percentile), in milliseconds."""
+    """Returns `min`, `median` and `p95` (95th percentile) of the latency, in milliseconds."""
     milliseconds = 1e3 * np.concatenate(rounds)
     low, median, high = np.percentile(milliseconds, [0, 50, 95])
     return {"min": float(low), "median": float(median), "p95": float(high)}
 
 
 def ratio(rounds: Rounds, reference: Rounds) -> dict[str, float]:
-    """Compares latencies round by round, which cancels what slows both down.
+    """Compares latencies within rounds, which cancels load that slows both down.
+
+    Args:
+        rounds: seconds of each call in each round.
+        reference: seconds of each call of the reference, in the same rounds.
 
     Returns:
-        `median` over rounds of the ratio of median latencies, and `low` and `high`, its 95 %
-        bootstrap interval.
+        `median` over rounds of the ratio of median latencies, and its 95 % bootstrap interval,
+        `low` and `high`.
     """
     medians = [np.median(r) / np.median(s) for r, s in zip(rounds, reference, strict=True)]
     drawn = np.random.default_rng(0).choice(medians, (RESAMPLES, len(medians)))

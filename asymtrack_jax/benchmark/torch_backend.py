@@ -1,8 +1,8 @@
-"""PyTorch, eager or compiled by TorchInductor, on the ONNX files that `export` writes.
+"""The backend PyTorch, eager or compiled by TorchInductor, on the ONNX files of `export`.
 
-Every ONNX operation becomes a call of PyTorch's, with weights and features laid out as PyTorch runs
-them fastest (channels last). docs/performance.md compares the speed with that of a network written
-in PyTorch.
+Every ONNX operation is translated to a PyTorch function, with weights and features in PyTorch's
+fastest layout (channels last). docs/performance.md compares the speed with that of a network
+written in PyTorch.
 """
 
 import importlib
@@ -14,14 +14,14 @@ import numpy as np
 from asymtrack_jax.benchmark.backend import Backend, timed
 from asymtrack_jax.benchmark.case import THREADS, BenchmarkCase
 
-# Imported by name: the package itself depends on neither.
+# Imported by name, since the package does not depend on them.
 onnx: Any = importlib.import_module("onnx")
 torch: Any = importlib.import_module("torch")
 F: Any = torch.nn.functional
 
 
 def setup(case: BenchmarkCase, *, compiled: bool) -> Backend:
-    """Loads the network of a case, on a GPU if PyTorch has one (with CUDA graphs if compiled)."""
+    """Loads the network of a case on the GPU if PyTorch has one (with CUDA graphs if compiled)."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(THREADS)
     full = case.precision == "highest"
@@ -48,7 +48,7 @@ def setup(case: BenchmarkCase, *, compiled: bool) -> Backend:
     init_template, _, modulation_names = load("init_template")
     step, input_names, output_names = load("step")
     modulation, init_s = timed(lambda: run(init_template, template))
-    # Copied, because CUDA graphs reuse the memory of their outputs.
+    # Copied, since CUDA graphs reuse the memory of their outputs.
     inputs = {name: leaf.clone() for name, leaf in zip(modulation_names, modulation, strict=True)}
     inputs = [{"search": search, **inputs}[name] for name in input_names]
     outputs, step_s = timed(lambda: run(step, *inputs))
@@ -70,7 +70,7 @@ def setup(case: BenchmarkCase, *, compiled: bool) -> Backend:
     )
 
 
-# By ONNX operation, a function of its inputs (shapes and axes as lists) and attributes.
+# Functions of an ONNX operation's inputs (shapes and axes as lists) and attributes.
 OPERATIONS: dict[str, Callable] = {
     "Add": torch.add,
     "Cast": lambda x, *, to: x.to(to),
@@ -107,11 +107,11 @@ OPERATIONS: dict[str, Callable] = {
 
 
 def to_torch(model: Any, dtype: Any) -> Any:
-    """Translates an ONNX model of `export.onnx` into a torch module.
+    """Translates an ONNX model of `export.onnx` to a torch module.
 
     Args:
         model: an `onnx.ModelProto`.
-        dtype: of weights and features; what follows the score maps is float32.
+        dtype: dtype of weights and features; decoding of the score maps is in float32.
 
     Returns:
         A `torch.fx.GraphModule` with the model's inputs and outputs, in order.
@@ -119,7 +119,7 @@ def to_torch(model: Any, dtype: Any) -> Any:
     nodes, module, graph = list(model.graph.node), torch.nn.Module(), torch.fx.Graph()
     linear = {node.input[1] for node in nodes if node.op_type == "Gemm"}
     softmaxes = [index for index, node in enumerate(nodes) if node.op_type == "Softmax"]
-    decoding = max(softmaxes, default=len(nodes))  # the last softmax is that of the score maps
+    decoding = max(softmaxes, default=len(nodes))  # the last softmax is over the score maps
     exact = {name for node in nodes[decoding:] for name in node.input}
     tracer = torch.fx.proxy.GraphAppendingTracer(graph)
     values: dict[str, Any] = {}

@@ -1,8 +1,8 @@
-"""A backend's process: `python -m asymtrack_jax.benchmark.worker BACKEND CASE`.
+"""The process of a backend: `python -m asymtrack_jax.benchmark.worker BACKEND CASE`.
 
-It sets the backend up and prints its outputs, facts and measurements as a line of JSON; then, for
-each function's name that it reads, the seconds of some calls; and when its input ends, the memory
-that it took. The interpreter needs numpy and the backend's library.
+It sets the backend up and prints outputs, facts and measurements as a line of JSON; then, per
+function name on standard input, the seconds of some calls; and at the end of input the peak memory.
+The interpreter needs numpy and the backend's library.
 """
 
 import importlib.util
@@ -20,7 +20,7 @@ LIBRARIES = {"torch": ("torch", "onnx"), "onnxruntime": ("onnxruntime",)}
 
 
 def setup(name: str, case: BenchmarkCase) -> Backend:
-    """Sets a backend up; only here is its library imported."""
+    """Sets a backend up, and imports its library."""
     if name == "onnxruntime":
         from asymtrack_jax.benchmark import onnxruntime_backend
 
@@ -35,7 +35,7 @@ def setup(name: str, case: BenchmarkCase) -> Backend:
 
 
 def serve(name: str, case: BenchmarkCase, requests: Any, answers: Any) -> None:
-    """Answers requests, line by line, until there are no more."""
+    """Sets a backend up, and answers one request per line until the end of input."""
 
     def answer(value: Any) -> None:
         print(json.dumps(value), file=answers, flush=True)
@@ -60,6 +60,6 @@ def serve(name: str, case: BenchmarkCase, requests: Any, answers: Any) -> None:
 
 
 if __name__ == "__main__":
-    private = os.fdopen(os.dup(1), "w")  # what libraries print goes to stderr instead
+    private = os.fdopen(os.dup(1), "w")  # other output to stdout is redirected to stderr
     os.dup2(2, 1)
     serve(sys.argv[1], BenchmarkCase.from_json(sys.argv[2]), sys.stdin, private)

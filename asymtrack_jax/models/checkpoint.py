@@ -71,7 +71,7 @@ def save(
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory} is a file; a checkpoint is a directory: choose another")
     if directory.exists() and not overwrite:
-        raise InputError(f"{directory} exists; choose another directory, or overwrite it by name")
+        raise InputError(f"{directory} exists; choose another directory, or overwrite it")
     described = {"model": dataclasses.asdict(config), "about": dict(metadata)}
     header = {name: json.dumps(entry, sort_keys=True) for name, entry in described.items()}
     arrays = {name: np.asarray(value, order="C") for name, value in _flatten(variables).items()}
@@ -141,14 +141,14 @@ def read(directory: str | os.PathLike[str]) -> Checkpoint:
 def load_variables(
     directory: str | os.PathLike[str] = TINY, *, fused: bool = True
 ) -> tuple[ModelConfig, dict[str, Any]]:
-    """Loads what `AsymTrack(config, fused=fused).apply` needs of a checkpoint.
+    """Loads the configuration and variables for `AsymTrack(config, fused=fused).apply`.
 
     Args:
-        directory: the checkpoint's; by default the weights in the package.
-        fused: fold the variables into those of the fused form first.
+        directory: directory of the checkpoint; by default the weights in the package.
+        fused: whether to return the variables of the fused form.
 
     Returns:
-        The network's sizes and its variables, float32 arrays on the default device.
+        The configuration, and the variables as float32 arrays on the default device.
 
     Raises:
         InputError: see `read`.

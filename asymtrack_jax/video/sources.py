@@ -83,10 +83,13 @@ def open_source(name: str | None, seed: int = DEFAULT_SEED) -> FrameSource:
 
 
 def source_of(frames: Iterable[Frame]) -> FrameSource:
-    """Gives frames that are in memory, or made one by one, as a source.
+    """Makes a source of frames in memory or from a generator.
+
+    Args:
+        frames: frames, uint8 RGB [H, W, 3].
 
     Raises:
-        InputError: there are none.
+        InputError: `frames` is not iterable, or empty.
     """
     try:
         iterator = iter(frames)

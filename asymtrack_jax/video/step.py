@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from asymtrack_jax.data.sequences import Frame
 
-NO_FRAME: Frame = np.zeros((0, 0, 3), np.uint8)  # of a step that is kept without its frame
+NO_FRAME: Frame = np.zeros((0, 0, 3), np.uint8)  # placeholder in steps stored without frames
 
 
 @runtime_checkable

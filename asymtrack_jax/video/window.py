@@ -79,10 +79,14 @@ class Window:
 
 
 def play(frames: Iterable[Frame], fps: float) -> None:
-    """Shows frames in a window at a rate, until they end or the person presses q.
+    """Shows frames in a window until their end, or until the user presses q.
+
+    Args:
+        frames: frames, uint8 RGB.
+        fps: frames per second.
 
     Raises:
-        InputError: no window can be opened here.
+        InputError: no window can be opened on this machine.
     """
     require_window("save the video instead")
     for frame in frames:

@@ -1,8 +1,8 @@
-r"""First of the package's weights' three runs: a backbone learns the features of NanoTrack's.
+r"""Stage 1 of 5 of the packaged weights: feature distillation of the backbone from NanoTrack's.
 
-Costs some 20 minutes on two cores, with other work beside it. The schedule is of 2,000 steps, and
-the run was stopped after 1,000: 8,000 pairs, or 40,000 images of 128 pixels, by when it explained
-three quarters of the features' variance. `near.py` is next.
+Takes some 20 minutes on two cores that were also used otherwise. The schedule has 2,000 steps; the
+run was stopped after 1,000, that is, 8,000 pairs or 40,000 images of 128 x 128 pixels, when it
+explained three quarters of the features' variance. `near.py` is next.
 
 python -m recipes.packaged_weights.distill nanotrack_backbone.onnx \
     --config recipes/packaged_weights/backbone.py --config.data.roots.prepared=P
@@ -17,7 +17,7 @@ from recipes.packaged_weights.full import get_config as last_run
 
 
 def get_config() -> Config:
-    """AsymTrack-T from nothing, on templates and quarters of search crops."""
+    """Returns the configuration: AsymTrack-T from scratch, at a higher learning rate."""
     config = last_run()
     return dataclasses.replace(
         config,

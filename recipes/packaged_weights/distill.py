@@ -1,11 +1,11 @@
-r"""Teaches a backbone, from nothing, what another tracker's sees, before pairs are learnt.
+r"""Feature distillation: trains a backbone from scratch to predict another tracker's features.
 
 python -m recipes.packaged_weights.distill nanotrack_backbone.onnx \
     --config recipes/packaged_weights/backbone.py
 
-A pair teaches four numbers. A teacher's features teach some hundred numbers for every cell of the
-same images, which makes up for ImageNet weights where there are none. The network that a run leaves
-in `WORKDIR/last` has a taught backbone and a fresh head: `config.run.init_from` starts from it.
+Replaces ImageNet weights: a training pair has four regression targets, a teacher's feature map some
+hundred per cell. The checkpoint `WORKDIR/last` has a distilled backbone and a newly initialised
+neck and head, and can be used as `config.run.init_from`.
 """
 
 import argparse
@@ -49,18 +49,19 @@ Result = TypeVar("Result")
 Images = UInt8[Any, "B Z Z 3"]
 Teacher = Callable[[Images], Float[np.ndarray, "B h w D"]]
 
-_MOMENT_BATCHES = 8  # that tell the mean and deviation of the teacher's channels
+_MOMENT_BATCHES = 8  # batches that estimate mean and standard deviation of the teacher's channels
 
 
 @struct.dataclass
 class DistillState:
-    """What a step takes and returns.
+    """State of the training.
 
     Attributes:
-        step: steps taken.
-        params: of the network, and `projection`, from its features to the teacher's.
-        opt_state: the optimiser's.
-        ema_params: moving average of `params`.
+        step: number of completed steps.
+        params: parameters of the network, and `projection`, a linear layer from its features to
+            the teacher's.
+        opt_state: state of the optimiser.
+        ema_params: exponential moving average of `params`.
     """
 
     step: Array
@@ -70,19 +71,20 @@ class DistillState:
 
 
 def distill(config: Config, teacher: Teacher, workdir: Path) -> None:
-    """Teaches the template stream the features of a teacher, at stride 16.
+    """Distils a teacher's features into the template stream's, at stride 16.
 
-    The images are the templates and the quarters of the search crops of training pairs, so that
-    things have the size that they will have in tracking.
+    The images are the templates and the quarters of the search crops of training pairs, in which
+    objects have the same size as in tracking.
 
     Args:
-        config: of the run; of `config.train` the losses of boxes say nothing here.
-        teacher: makes features of images. Each channel is brought to mean 0 and deviation 1 first.
-        workdir: where metrics and the network `last` go.
+        config: configuration of the run; the loss weights in `config.train` are not used.
+        teacher: computes features of images; its channels are standardised to mean 0 and standard
+            deviation 1.
+        workdir: folder of the metrics and the checkpoint `last`.
 
     Raises:
-        InputError: data that cannot be used, a teacher whose grid is not the network's, or sizes
-            of crops that do not fit: a search crop must be twice the template's side.
+        InputError: the data cannot be used, the teacher's grid is not the network's, or the search
+            crop's side is not twice the template's.
         OSError: `workdir` cannot be written.
     """
     model, train = config.model, config.train
@@ -102,13 +104,14 @@ def distill(config: Config, teacher: Teacher, workdir: Path) -> None:
         max_unreadable=config.data.max_unreadable,
     )
 
-    def lesson(batch: Batch) -> tuple[Images, Float[np.ndarray, "B h w D"]]:
+    def with_targets(batch: Batch) -> tuple[Images, Float[np.ndarray, "B h w D"]]:
         images = images_of(batch)
         return images, teacher(images)
 
-    lessons = prefetch_map(lesson, batches, num_threads=2, ahead=4)
-    with contextlib.closing(batches), contextlib.closing(lessons), MetricsWriter(workdir) as writer:
-        first = np.concatenate([next(lessons)[1] for _ in range(_MOMENT_BATCHES)])
+    examples = prefetch_map(with_targets, batches, num_threads=2, ahead=4)
+    closing = contextlib.closing
+    with closing(batches), closing(examples), MetricsWriter(workdir) as writer:
+        first = np.concatenate([next(examples)[1] for _ in range(_MOMENT_BATCHES)])
         check_grid(first, model)
         moments = first.mean((0, 1, 2)), first.std((0, 1, 2)) + 1e-6
         variables = init_variables(model, config.seed)
@@ -119,12 +122,12 @@ def distill(config: Config, teacher: Teacher, workdir: Path) -> None:
         step = jax.jit(make_distill_step(model, train), donate_argnums=0)
         progress = tqdm.trange(1, train.num_steps + 1, unit="step")
         for number in progress:
-            images, features = next(lessons)
+            images, features = next(examples)
             state, metrics = step(state, images, (features - moments[0]) / moments[1])
             if number % config.run.log_steps == 0:
                 values = {name: float(value) for name, value in metrics.items()}
                 writer.scalars(number, values)
-                progress.set_postfix(explained=f"{values['explained']:.3f}")
+                progress.set_postfix(explained_variance=f"{values['explained_variance']:.3f}")
             if number % config.run.checkpoint_steps == 0 or number == train.num_steps:
                 params = {**state.ema_params}
                 del params["projection"]
@@ -138,7 +141,7 @@ def distill(config: Config, teacher: Teacher, workdir: Path) -> None:
 def prefetch_map(
     function: Callable[[Item], Result], items: Iterable[Item], num_threads: int, ahead: int
 ) -> Generator[Result, None, None]:
-    """`map(function, items)` in threads: in order, and at most `ahead` items in advance."""
+    """Maps a function over items in threads, in order, at most `ahead` items in advance."""
     with ThreadPoolExecutor(num_threads) as pool:
         tasks = (pool.submit(function, item) for item in items)
         pending = collections.deque(itertools.islice(tasks, ahead))
@@ -148,14 +151,14 @@ def prefetch_map(
 
 
 def images_of(batch: Batch) -> Images:
-    """The templates of pairs, and their search crops in quarters: five times as many images."""
+    """Returns the templates of B pairs and the quarters of their search crops: 5 B images."""
     B, Z = batch.template.shape[:2]
     quarters = batch.search.reshape(B, 2, Z, 2, Z, 3).swapaxes(2, 3).reshape(4 * B, Z, Z, 3)
     return np.concatenate([batch.template, quarters])
 
 
 def check_grid(features: Float[np.ndarray, "B h w D"], model: ModelConfig) -> None:
-    """Raises `InputError` unless the teacher's cells are the network's."""
+    """Raises `InputError` unless the teacher's grid is that of the network at stride 16."""
     cells = model.template_size // 16
     if features.shape[1:3] != (cells, cells):
         raise InputError(
@@ -167,13 +170,13 @@ def check_grid(features: Float[np.ndarray, "B h w D"], model: ModelConfig) -> No
 def create_distill_state(
     params: Any, train: TrainConfig, width: int, num_channels: int
 ) -> DistillState:
-    """State before the first step.
+    """Returns the state before the first step.
 
     Args:
-        params: of the network.
-        train: says how it learns.
+        params: parameters of the network.
+        train: optimisation settings.
         width: channels of the network's features.
-        num_channels: of the teacher's.
+        num_channels: channels of the teacher's features.
     """
     kernel = jax.random.normal(jax.random.key(0), (width, num_channels)) / math.sqrt(width)
     params = {**params, "projection": {"kernel": kernel, "bias": jnp.zeros(num_channels)}}
@@ -188,38 +191,43 @@ def create_distill_state(
 def make_distill_step(
     model: ModelConfig, train: TrainConfig
 ) -> Callable[[DistillState, Images, Array], tuple[DistillState, dict[str, Array]]]:
-    """The step, for the caller to jit: (state, images, wanted features) to (state, metrics).
+    """Returns the step, to be jitted: (state, images, standardised targets) to (state, metrics).
 
-    `explained` is the share of the features' variance that the network accounts for.
+    The metric `explained_variance` is the fraction of the targets' variance that the network
+    explains.
     """
     network, optimizer = AsymTrack(model), make_optimizer(train)
 
-    def loss(params: Any, images: Images, wanted: Float[Array, "B h w D"]) -> Array:
+    def loss(params: Any, images: Images, targets: Float[Array, "B h w D"]) -> Array:
         features = network.apply({"params": params}, normalise(images), method="template_features")
-        projection = nn.Dense(wanted.shape[-1])
-        found: Any = projection.apply({"params": params["projection"]}, features)
-        return jnp.square(found - wanted).mean()
+        projection = nn.Dense(targets.shape[-1])
+        predicted: Any = projection.apply({"params": params["projection"]}, features)
+        return jnp.square(predicted - targets).mean()
 
     def step(
-        state: DistillState, images: Images, wanted: Float[Array, "B h w D"]
+        state: DistillState, images: Images, targets: Float[Array, "B h w D"]
     ) -> tuple[DistillState, dict[str, Array]]:
-        error, grads = jax.value_and_grad(loss)(state.params, images, wanted)
+        error, grads = jax.value_and_grad(loss)(state.params, images, targets)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema_params = update_ema(state.ema_params, params, train.ema_decay, state.step)
-        metrics = {"loss": error, "explained": 1 - error, "grad_norm": optax.tree.norm(grads)}
+        metrics = {
+            "loss": error,
+            "explained_variance": 1 - error,
+            "grad_norm": optax.tree.norm(grads),
+        }
         return DistillState(state.step + 1, params, opt_state, ema_params), metrics
 
     return step
 
 
 def onnx_teacher(path: Path) -> Teacher:
-    """The backbone of NanoTrack, or one like it: an ONNX model of BGR pixels, 0 to 255, NCHW.
+    """Loads NanoTrack's backbone, or another ONNX model of BGR pixels, 0 to 255, NCHW.
 
-    Needs the extra `onnx`.
+    Requires the extra `onnx`.
 
     Raises:
-        InputError: the file is missing, or no such model.
+        InputError: the file is missing, or not an ONNX model with one output.
     """
     import onnx
     import onnxruntime
@@ -231,7 +239,7 @@ def onnx_teacher(path: Path) -> Teacher:
         raise InputError(f"teacher: {path} is not an ONNX model: {error}") from error
     if len(model.graph.output) != 1:
         raise InputError(f"teacher: {path} has {len(model.graph.output)} outputs, 1 was expected")
-    # Published with sizes of its own, though it takes any size, if one image at a time.
+    # Published with fixed sizes; the network itself takes one image of any size.
     name = model.graph.input[0].name
     for value in (model.graph.input[0], model.graph.output[0]):
         for axis in (2, 3):
@@ -240,16 +248,16 @@ def onnx_teacher(path: Path) -> Teacher:
     settings.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), settings)
 
-    def teach(images: Images) -> Float[np.ndarray, "B h w D"]:
+    def features_of(images: Images) -> Float[np.ndarray, "B h w D"]:
         pixels = np.ascontiguousarray(images[..., ::-1].transpose(0, 3, 1, 2), np.float32)
         features = [np.asarray(session.run(None, {name: image[None]})[0]) for image in pixels]
         return np.concatenate(features).transpose(0, 2, 3, 1)
 
-    return teach
+    return features_of
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Teaches as the command line says."""
+    """Runs the command."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("teacher", type=Path)
     known, rest = parser.parse_known_args(arguments)

@@ -1,9 +1,9 @@
-"""Last run of the weights that come with the package: the learning rate goes down to nothing.
+"""Stage 5 of 5 of the packaged weights: decay of the learning rate to 0.
 
-It makes weights to use of a state of `long.py`: 9,600 pairs.
+Trains on 9,600 pairs, from a state of `long.py`.
 
 XLA_FLAGS=--xla_force_host_platform_device_count=2 \
-    python train.py --config recipes/packaged_weights/ending.py --config.data.roots.prepared=P
+    asymtrack train --config recipes/packaged_weights/ending.py --config.data.roots.prepared=P
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from recipes.packaged_weights.long import get_config as long_run
 
 
 def get_config() -> Config:
-    """What `long.py` trains on, for 600 steps."""
+    """Returns the configuration of `long.py` with a cosine schedule over 600 steps."""
     config = long_run()
     return dataclasses.replace(
         config,

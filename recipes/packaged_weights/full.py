@@ -1,8 +1,7 @@
-"""The weights that come with the package: AsymTrack-T from nothing, on a little data, on two cores.
+"""Stage 3 of 5 of the packaged weights: AsymTrack-T at its own crop sizes.
 
-The third run; `backbone.py` and `near.py` go before. It costs 35,200 pairs, at 15 to 19 a second.
-`asymtrack_jax/weights/README.md` says what the data is, how to prepare the crops
-in the folder P, and what the weights reach.
+Trains on 35,200 pairs, at 15 to 19 per second on two cores. `asymtrack_jax/weights/README.md`
+describes the data, the preparation of the crops in the folder P, and the results.
 
 asymtrack train --config recipes/packaged_weights/full.py --config.data.roots.prepared=P
 """
@@ -13,7 +12,7 @@ from asymtrack_jax.config import Augmentation, Config, DataConfig, RunConfig, Tr
 
 
 def get_config() -> Config:
-    """AsymTrack-T at its own crops, with the first stage frozen."""
+    """Returns the configuration, with the first stage frozen, from the weights of `near.py`."""
     return Config(
         train=TrainConfig(
             batch_size=16,

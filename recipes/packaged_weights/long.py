@@ -1,13 +1,13 @@
-"""Fifth run of the weights that come with the package: more of everything, for as long as wanted.
+"""Stage 4 of 5 of the packaged weights: more data and augmentation, of any length.
 
-It goes on from `full.py`, which was run twice, the second time with `more` data (see the card,
-`asymtrack_jax/weights/README.md`). The learning rate is constant, so the run has no length: the
-same command resumes it, and `ending.py` makes weights to use of any state of it. On two cores it
-sees 5 to 17 pairs per second, depending on what else the machine does; two devices of one thread
-each take 13 % less time than one of two.
+It starts from the weights of `full.py`, which was run twice, the second time with more data (see
+`asymtrack_jax/weights/README.md`). The learning rate is constant, so that the run may be stopped at
+any time: the same command resumes it, and `ending.py` decays the learning rate from any state of
+it. Trains on 5 to 17 pairs per second on two cores, depending on other load; two devices of one
+thread each take 13 % less time than one of two threads.
 
 XLA_FLAGS=--xla_force_host_platform_device_count=2 \
-    python train.py --config recipes/packaged_weights/long.py --config.data.roots.prepared=P
+    asymtrack train --config recipes/packaged_weights/long.py --config.data.roots.prepared=P
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from recipes.packaged_weights.full import get_config as first_run
 
 
 def get_config() -> Config:
-    """AsymTrack-T on all data, with look-alikes and distortions."""
+    """Returns the configuration: all data, with distractors and other augmentations."""
     config = first_run()
     return dataclasses.replace(
         config,

@@ -1,7 +1,7 @@
-"""Second run of the weights that come with the package: pairs, in the near surroundings.
+"""Stage 2 of 5 of the packaged weights: training on pairs with smaller search crops.
 
-Costs 19,200 pairs at 27 a second on two cores: the search crop is three times as large as the
-target instead of four, so that a pair takes less time and the target has its usual size.
+Trains on 19,200 pairs, at 27 per second on two cores. The search factor is 3 instead of 4, with a
+proportionally smaller crop, so that pairs take less time and targets keep their size in pixels.
 
 asymtrack train --config recipes/packaged_weights/near.py --config.data.roots.prepared=P
 """
@@ -14,7 +14,7 @@ from recipes.packaged_weights.full import get_config as last_run
 
 
 def get_config() -> Config:
-    """Goes on from what `backbone.py` left; `full.py` goes on from this."""
+    """Returns the configuration, which starts from the weights of `backbone.py`."""
     config = last_run()
     augmentation = dataclasses.replace(config.data.augmentation, centre_jitter=1.8)
     return dataclasses.replace(

@@ -40,7 +40,7 @@ def config() -> Config:
 def test_a_network_learns_what_its_teacher_sees(config: Config, tmp_path: Path):
     distill.distill(config, mean_colours, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert lines[-1]["explained"] > max(0.5, lines[0]["explained"])
+    assert lines[-1]["explained_variance"] > max(0.5, lines[0]["explained_variance"])
     kept = checkpoint.read(tmp_path / "last")
     assert kept.metadata["kind"] == "distilled"
     assert kept.metadata["step"] == lines[-1]["step"] == 40
