@@ -130,7 +130,7 @@ def read(directory: str | os.PathLike[str]) -> Checkpoint:
     if problems:
         raise InputError(f"{path} does not fit the network it describes:\n" + "\n".join(problems))
     if header.get("sha256") not in (None, _digest(header, arrays)):  # older files have none
-        raise InputError(f"{path} is damaged: its sha256 is another; make it or copy it again")
+        raise InputError(f"{path} is damaged: its sha256 does not match; copy it again")
     with np.errstate(over="ignore"):  # reported below
         singles = {name: array.astype(np.float32) for name, array in arrays.items()}
     if broken := sorted(name for name, array in singles.items() if not np.isfinite(array).all()):

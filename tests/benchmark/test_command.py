@@ -129,7 +129,7 @@ def test_the_reason_of_a_process_that_fails_is_told(tmp_path):
         ({"compare": ("torch", "caffe")}, "--compare: unknown caffe"),
         ({"functions": ("video", "film")}, "--functions: unknown film"),
         ({"config": (Path("a/tiny.py"), Path("b/tiny.py"))}, "two networks have the same name"),
-        ({"config": (Path("none.py"),)}, "there is no configuration file none.py"),
+        ({"config": (Path("none.py"),)}, "there is no configuration 'none.py'"),
         ({"checkpoint": (Path("none"),)}, "--checkpoint: there is no directory none"),
         ({"config": (Path("x.py"),), "checkpoint": (Path("x"),)}, "give one or the other"),
     ],

@@ -85,4 +85,6 @@ def _read_labels(folder: Path) -> tuple[tuple[Path, ...], Float64[np.ndarray, "N
 
 def _check_first(annotation: Path, box: Float64[np.ndarray, "4"]) -> None:
     if not (box[2:] > 0).all():  # False if NaN
-        raise InputError(f"{annotation}, line 1: no target to start from, got {box.tolist()}")
+        raise InputError(
+            f"{annotation}, line 1: the first box must have a positive size; got {box.tolist()}"
+        )

@@ -61,7 +61,7 @@ def test_missing_entries_are_listed_ten_at_most(tmp_path):
     message = str(caught.value)
     assert "2 of 100 sequences cannot be read" in message
     assert "groundtruth_rect.txt has 1 lines for frames 1 to 500" in message
-    assert "Dog, line 1: no target to start from" in message
+    assert "Dog, line 1: the first box must have a positive size" in message
 
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError) as caught:

@@ -89,9 +89,9 @@ def test_all_problems_are_reported_together(tmp_path):
     for problem, (name, words) in zip(
         problems,
         [
-            ("absent", "line 1: no target to start from"),
+            ("absent", "line 1: the first box must have a positive size"),
             ("empty", "its annotation is empty"),
-            ("flat", "line 1: no target to start from"),
+            ("flat", "line 1: the first box must have a positive size"),
             ("text", "line 2: expected x,y,w,h"),
             ("unannotated", "cannot read"),
         ],
