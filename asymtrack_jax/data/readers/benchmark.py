@@ -153,7 +153,8 @@ def check_first(sequence: Sequence) -> None:
         raise InputError(f"{sequence.name}: its annotation is empty")
     if not np.all(sequence.boxes[0, 2:] > 0):  # False if NaN
         raise InputError(
-            f"{sequence.name}, line 1: the first box must have a positive size; got {sequence.boxes[0].tolist()}"
+            f"{sequence.name}, line 1: the first box must have a positive size; got "
+            f"{sequence.boxes[0].tolist()}"
         )
 
 
