@@ -1,4 +1,4 @@
-"""A network bound to its weights: two jitted functions, ready to track."""
+"""The network bound to its weights: two compiled functions, `init_template` and `step`."""
 
 import functools
 import os
@@ -32,20 +32,19 @@ DTYPES = ("float32", "bfloat16")
 
 
 class Model:
-    """AsymTrack with weights. It has no state: each method is a function of its arguments.
+    """AsymTrack with its weights. It has no state: both methods are pure functions.
 
-    Both methods are compiled once a batch size and type of image. Images are float32, normalised
-    (`images.normalise`), or uint8 RGB pixels, which are then normalised on the device.
+    Both methods compile once per batch size and dtype of the images. Images are normalised float32
+    (`images.normalise`), or uint8 RGB, which is normalised on the device.
 
     Attributes:
         config: sizes of the network.
-        variables: as `AsymTrack(config, fused).apply` takes them, whatever runs this model;
+        variables: variables for `AsymTrack(config, fused).apply`, whichever kernels are used;
             `params` in `dtype`.
-        fused: whether they are of the fused form.
-        dtype: what the network computes in, float32 or bfloat16.
-        calibration: makes expected overlaps of the network's scores, within `step`; None if nobody
-            has measured it, and scores are the network's own.
-        kernels: what runs it, `native` or `XLA`.
+        fused: whether the variables are of the fused form.
+        dtype: dtype that the network computes in, float32 or bfloat16.
+        calibration: calibration of the scores, applied in `step`; None if they are not calibrated.
+        kernels: kernels that run the network, `native` or `XLA`.
     """
 
     def __init__(
@@ -63,19 +62,20 @@ class Model:
 
         Args:
             config: sizes of the network.
-            variables: of the fused form if `fused`, else of the training form.
-            fused: whether they are of the fused form.
-            constant: compile the weights in, so that XLA lays them out once: faster. Otherwise
-                models of one configuration share what is compiled, for weights that change often.
-            native: let the native kernels run it (`asymtrack_jax.native`) if it is fused, constant
-                and float32, and they are built and not switched off. They run on this CPU alone.
-            dtype: what the network computes in: float32, or bfloat16, meant for accelerators. The
-                statistics of norms, the softmax of the attention, and all that comes after the
-                score maps (boxes and scores) are float32 even then.
-            calibration: of its scores, if there is one.
+            variables: `params`, and `batch_stats` in the training form.
+            fused: whether the variables are of the fused form.
+            constant: compile the weights as constants, whose layouts XLA optimises: faster.
+                Otherwise models of one configuration share compiled functions, for weights that
+                change often.
+            native: use the native kernels (`asymtrack_jax.native`) if they are built and not
+                disabled, and the model is fused, constant and float32. They run on the CPU only.
+            dtype: dtype that the network computes in: float32, or bfloat16 for accelerators. Norm
+                statistics, attention softmax, and everything after the score maps (boxes and
+                scores) are float32 in any case.
+            calibration: calibration of the scores; None leaves them uncalibrated.
 
         Raises:
-            InputError: another dtype.
+            InputError: `dtype` is not float32 or bfloat16.
         """
         self.config, self.fused, self.calibration = config, fused, calibration
         self.dtype = jnp.dtype(dtype)
@@ -107,29 +107,30 @@ class Model:
         )
 
     def warmup(self, batch_size: int = 1) -> None:
-        """Compiles both methods for uint8 images, so that the first frames are as fast as others.
+        """Compiles both methods for uint8 images, so that the first call is fast.
 
         Args:
-            batch_size: images per call; of a `Tracker` of N targets, N or the next power of two.
+            batch_size: images per call; for a `Tracker`, its targets rounded up to a power of two.
         """
         sides = self.config.template_size, self.config.search_size
         template, search = (np.zeros((batch_size, side, side, 3), np.uint8) for side in sides)
         jax.block_until_ready(self.step(self.init_template(template), search))
 
     def init_template(self, template: Image) -> Modulation:
-        """What tracking needs of a template, [B, template_size, template_size, 3].
+        """Encodes templates, [B, template_size, template_size, 3], once per target.
 
         Raises:
-            InputError: another shape or type.
+            InputError: the shape or dtype of the images is wrong.
         """
         _check("template", template, self.config.template_size)
         return self._init_template(template)
 
     def step(self, modulation: Modulation, search: Image) -> Prediction:
-        """Where the target is in a search crop, [B, search_size, search_size, 3].
+        """Predicts the targets' boxes in search crops, [B, search_size, search_size, 3].
 
         Raises:
-            InputError: another shape or type, or another batch size than the modulation's.
+            InputError: the shape or dtype of the images is wrong, or their batch size differs from
+                the modulation's.
         """
         _check("search", search, self.config.search_size)
         if search.shape[0] != modulation.keys.shape[0]:
@@ -148,7 +149,7 @@ def _functions(
     dtype: np.dtype,
     calibration: Calibration | None,
 ) -> tuple[Callable, Callable]:
-    """`init_template` and `step` as functions of the weights too; jitted unless `constant`."""
+    """Returns `init_template` and `step` with weights as first argument; jitted if not constant."""
     if form == "native":
         network = NativeNetwork(config)
         functions: Any = network.init_template, network.step
@@ -175,18 +176,19 @@ def load(
     fused: bool = True,
     dtype: DTypeLike = jnp.float32,
 ) -> Model:
-    """Loads a checkpoint: the package's own, or one that training or `asymtrack convert` wrote.
+    """Loads a checkpoint that training or `asymtrack convert` wrote; by default the packaged one.
 
-    It also switches the compilation cache on, unless `ASYMTRACK_CACHE=0` is in the environment: see
+    It also enables JAX's compilation cache, unless the environment has `ASYMTRACK_CACHE=0`; see
     `compilation.enable_compilation_cache`.
 
     Args:
-        directory: the checkpoint's directory.
-        fused: fold what can be folded first: faster, and equal within rounding.
-        dtype: what the network computes in, float32 or bfloat16 (see `Model`).
+        directory: directory of the checkpoint.
+        fused: convert to the fused form (norms and scales folded into other weights): faster, and
+            equal up to rounding.
+        dtype: dtype that the network computes in, float32 or bfloat16 (see `Model`).
 
     Raises:
-        InputError: there is no checkpoint, or it does not hold what it says; or another dtype.
+        InputError: there is no checkpoint, it is damaged, or `dtype` is not supported.
     """
     enable_compilation_cache()
     loaded = checkpoint.read(directory)

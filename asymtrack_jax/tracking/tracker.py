@@ -1,4 +1,4 @@
-"""Following targets through video: a functional core, and an object like OpenCV's trackers."""
+"""Tracking of targets in video: pure functions of a state, and a class like OpenCV's trackers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,17 +18,17 @@ from asymtrack_jax.tracking.crop import crop_to_frame
 from asymtrack_jax.tracking.model import Model
 from asymtrack_jax.tracking.recovery import OFF, Recovery, Targets
 
-MIN_SIDE = 0.1  # pixels; less is a mistake, and the product of two such sides may be 0
+MIN_SIDE = 0.1  # pixels; the area of smaller boxes may be rounded to 0
 
 
 @struct.dataclass
 class TrackerState:
-    """All that is known of N targets between two frames; a pytree of arrays.
+    """State of a tracker of N targets between two frames; a pytree of arrays.
 
     Attributes:
-        targets: where they are.
-        modulation: what their templates left; the batch size is N padded to a power of two, so
-            that a target more or less seldom compiles anything.
+        targets: boxes of the targets, and whether they are lost.
+        modulation: result of their templates; its batch size is N padded to a power of two, so
+            that adding or removing a target seldom compiles anything.
     """
 
     targets: Targets
@@ -36,10 +36,15 @@ class TrackerState:
 
 
 def start(model: Model, frame: Frame, init_bboxes: Float[np.ndarray, "N 4"]) -> TrackerState:
-    """The state after the first frame, from the targets' boxes in it (xywh, pixels).
+    """Returns the state after the first frame.
+
+    Args:
+        model: the network and its weights.
+        frame: first frame, uint8 RGB.
+        init_bboxes: boxes of the targets in it, xywh in pixels.
 
     Raises:
-        InputError: the frame is not uint8 RGB, or `check_init_bboxes` refuses a box.
+        InputError: the frame is not uint8 RGB, or a box is not valid (see `check_init_bboxes`).
     """
     check_frame(frame)
     check_init_bboxes(init_bboxes, frame.shape[0], frame.shape[1])
@@ -52,11 +57,20 @@ def start(model: Model, frame: Frame, init_bboxes: Float[np.ndarray, "N 4"]) -> 
 def advance(
     model: Model, state: TrackerState, frame: Frame, recovery: Recovery = OFF
 ) -> tuple[TrackerState, Float[np.ndarray, " N"]]:
-    """The state after the next frame, and each target's score (see `Prediction`).
+    """Tracks the targets in the next frame.
 
-    The frame may be of another size than the last one: the search goes on around the same pixels,
-    and boxes are moved into the new frame. Every box is at least 10 pixels wide and high, with at
-    least 10 pixels inside the frame, as published.
+    The size of the frame may differ from the last one's: the search crops are around the same pixel
+    coordinates, and boxes are clipped to the new frame. As published, every box is at least 10
+    pixels wide and high, with at least 10 pixels inside the frame.
+
+    Args:
+        model: the network and its weights.
+        state: state after the previous frame.
+        frame: next frame, uint8 RGB.
+        recovery: recovery from target loss; off by default.
+
+    Returns:
+        The state after the frame, and each target's score (see `Prediction`).
 
     Raises:
         InputError: the frame is not uint8 RGB.
@@ -76,9 +90,11 @@ def advance(
 def search_crops(
     model: Model, targets: Targets, frame: Frame, recovery: Recovery
 ) -> tuple[UInt8[np.ndarray, "padded S S 3"], Float[np.ndarray, " N"]]:
-    """What the network is to search in a frame, and each crop's scale, crop pixels per pixel.
+    """Crops the search regions of N targets from a frame.
 
-    Rows beyond the N targets' are black.
+    Returns:
+        The crops, padded with black ones to a power of two, and the scales of the N crops, in crop
+        pixels per frame pixel.
     """
     c = model.config
     factors = c.search_factor * recovery.search_scale(targets)
@@ -94,16 +110,16 @@ def update_targets(
     scales: Float[np.ndarray, " N"],
     scores: Float[np.ndarray, " N"],
 ) -> Targets:
-    """Where the targets are after a frame, by what the network found in their search crops.
+    """Returns the targets after a frame, from the network's prediction in their search crops.
 
     Args:
-        model: found it.
-        targets: before the frame.
-        frame: that the crops are of.
-        recovery: decides what to believe.
-        boxes: cxcywh in sides of the crop.
-        scales: of the crops.
-        scores: of the boxes.
+        model: the model that made the prediction.
+        targets: targets before the frame.
+        frame: frame of the search crops.
+        recovery: recovery from target loss.
+        boxes: predicted boxes, cxcywh in normalised coordinates of the search crop.
+        scales: scales of the search crops, crop pixels per frame pixel.
+        scores: scores of the predicted boxes.
     """
     boxes = boxes.astype(np.float64)
     bboxes = crop_to_frame(boxes, targets.bboxes, scales, model.config.search_size)
@@ -112,15 +128,15 @@ def update_targets(
 
 
 def select(states: Sequence[TrackerState], rows: Sequence[int]) -> TrackerState:
-    """Some targets of several states as one state.
+    """Concatenates states and selects targets of the result.
 
     Args:
-        states: whose targets are counted through, those of the first state first.
-        rows: the targets that are wanted, at least one.
+        states: at least one state.
+        rows: indices of the selected targets in the concatenation, at least one.
     """
     counts = [len(state.targets.bboxes) for state in states]
     real = np.concatenate([np.arange(_padded(count)) < count for count in counts])
-    places = np.flatnonzero(real)  # of the targets among the rows of all modulations
+    places = np.flatnonzero(real)  # rows of the modulations that are not padding
     padded = np.resize(places[rows], _padded(len(rows)))
     fields = (vars(state.targets).values() for state in states)
     targets = Targets(*(np.concatenate(each)[rows] for each in zip(*fields, strict=True)))
@@ -133,19 +149,19 @@ def _gather(modulations: Sequence[Modulation], rows: Int[np.ndarray, " padded"])
 
 
 class Tracker:
-    """Follows one target, or several at once, from their boxes in the first frame.
+    """Tracker of one target, or of several at once, from their boxes in the first frame.
 
         tracker = Tracker(model)
         tracker.init(frame, init_bbox)
         bbox, score = tracker.update(next_frame)
 
     Frames are uint8 RGB [H, W, 3] (OpenCV reads BGR: use `cv2.cvtColor`). Boxes are x, y, w, h in
-    pixels of the frame, with the top-left pixel's corner at 0, 0. Targets may come and go while the
-    others are followed on: `add`, `remove`, `reinit`.
+    pixels of the frame, with 0, 0 at the corner of the top-left pixel. `add`, `remove` and `reinit`
+    change targets while the others are tracked.
 
     Args:
-        model: follows.
-        recovery: what to do when the score stays low; by default nothing.
+        model: the network and its weights.
+        recovery: recovery from target loss; off by default.
     """
 
     def __init__(self, model: Model, recovery: Recovery = OFF):
@@ -161,14 +177,15 @@ class Tracker:
     def init(
         self, frame: Frame, init_bbox: Float[np.ndarray, "4"] | Float[np.ndarray, "N 4"] | Sequence
     ) -> None:
-        """Starts anew on a frame: nothing of an earlier target stays.
+        """Initialises the tracker on a frame, in place of all earlier targets.
 
         Args:
-            frame: the first frame.
-            init_bbox: one box, or [N, 4] boxes of N targets. Their ids are 0 to N - 1.
+            frame: first frame, uint8 RGB.
+            init_bbox: box of one target, or boxes [N, 4] of N targets, xywh in pixels. Their ids
+                are 0 to N - 1.
 
         Raises:
-            InputError: see `start`; an earlier target is then followed on.
+            InputError: see `start`; earlier targets are then kept.
         """
         bboxes = as_bboxes(init_bbox)
         if bboxes.shape != (4,) and (bboxes.ndim != 2 or bboxes.shape[1] != 4 or not len(bboxes)):
@@ -178,15 +195,15 @@ class Tracker:
         self._ids = list(range(self._next_id))
 
     def add(self, frame: Frame, bbox: Float[np.ndarray, "4"] | Sequence) -> int:
-        """Follows one more target, from its box in the frame that was last seen.
+        """Adds a target, from its box (xywh, pixels) in the current frame.
 
-        From then on `update` gives [N, 4] and [N], however many there are.
+        From then on `update` returns arrays [N, 4] and [N] for any number of targets.
 
         Returns:
-            The target's id, which no other target gets before the next `init`.
+            The target's id, which is not reused before the next `init`.
 
         Raises:
-            InputError: see `start`; nothing has changed then.
+            InputError: see `start`; the tracker is then unchanged.
         """
         states = [self._state] if self._state else []
         states.append(self._start_one(frame, bbox))
@@ -196,7 +213,7 @@ class Tracker:
         return self._ids[-1]
 
     def remove(self, target: int) -> None:
-        """Forgets a target.
+        """Removes a target.
 
         Raises:
             InputError: there is no such id.
@@ -208,10 +225,10 @@ class Tracker:
         self._single = False
 
     def reinit(self, target: int, frame: Frame, bbox: Float[np.ndarray, "4"] | Sequence) -> None:
-        """Starts a target anew from a box in the frame that was last seen; its id stays.
+        """Reinitialises a target from a box (xywh, pixels) in the current frame; it keeps its id.
 
         Raises:
-            InputError: there is no such id, or see `start`; nothing has changed then.
+            InputError: there is no such id, or see `start`; the tracker is then unchanged.
         """
         rows = list(range(len(self.ids)))
         rows[self._row(target)] = len(rows)
@@ -219,18 +236,19 @@ class Tracker:
 
     @property
     def ids(self) -> list[int]:
-        """The ids of the targets, in the order of their boxes."""
+        """Ids of the targets, in the order of their boxes."""
         return list(self._ids or [])
 
     def update(self, frame: Frame) -> tuple[Float[np.ndarray, "*N 4"], Any]:
-        """Finds the targets in the next frame.
+        """Tracks the targets in the next frame.
 
         Returns:
-            The box (xywh, float64) and its score, a number (see `Prediction`); of N targets,
-            [N, 4] and [N], in the order of `ids`.
+            The box (xywh in pixels, float64) and its score, a float (see `Prediction`); for N
+            targets arrays [N, 4] and [N], in the order of `ids`.
 
         Raises:
             InputError: `init` was not called, or the frame is not uint8 RGB.
+            FloatingPointError: the network's output is not finite; the tracker is then unchanged.
         """
         if self._ids == []:
             check_frame(frame)
@@ -241,7 +259,7 @@ class Tracker:
 
     @property
     def lost(self) -> Any:
-        """Whether the target is lost; of N targets, [N]. Never without recovery.
+        """Whether the target is lost; for N targets an array [N]. Always False without recovery.
 
         Raises:
             InputError: `init` was not called.
@@ -269,7 +287,7 @@ class Tracker:
 
 
 def as_bboxes(init_bbox: object) -> Float64[np.ndarray, "..."]:
-    """What a user gave as one box or several; `InputError` if it is not of real numbers."""
+    """Converts a user's box or boxes to float64; raises `InputError` if they are not numbers."""
     try:
         array = np.array(init_bbox)
         if np.iscomplexobj(array):
@@ -294,7 +312,7 @@ def check_frame(frame: object) -> None:
 
 
 def check_init_bboxes(bboxes: Float[np.ndarray, "N 4"], height: int, width: int) -> None:
-    """Raises `InputError` for the first box that no template can be cut around.
+    """Raises `InputError` for the first box that is not a valid initial box.
 
     A box must be finite, at least `MIN_SIDE` pixels wide and high, touch the frame, and be at most
     twice as wide and high as the frame.
@@ -327,5 +345,5 @@ def _crops(
 
 
 def _padded(count: int) -> int:
-    """The batch size for so many targets: the next power of two."""
+    """Returns the batch size for `count` targets: the next power of two."""
     return 1 << (count - 1).bit_length()
