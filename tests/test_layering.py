@@ -22,6 +22,7 @@ LAYERS = (  # lowest first; every module or a package above it must be named
         "asymtrack_jax.export",
         "asymtrack_jax.training",
         "asymtrack_jax.convert",
+        "asymtrack_jax.demo",
     ),
     (
         "asymtrack_jax.__init__",

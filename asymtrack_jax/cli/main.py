@@ -10,6 +10,7 @@ from asymtrack_jax.errors import InputError, run_main
 
 COMMANDS = {
     "track": "track targets in a video, a folder of images or a camera stream",
+    "demo": "track in the browser: click boxes on a video, a webcam's clip or a rendered one",
     "evaluate": "run a tracker over a benchmark, or score results that exist",
     "train": "train a network from a configuration",
     "convert": "import published PyTorch checkpoints, or export to their format",
@@ -24,6 +25,7 @@ COMMANDS = {
 
 EXTRAS = {  # module name -> the extra of this package that installs it
     "flatbuffers": "stablehlo",
+    "gradio": "demo",
     "grain": "train",
     "matplotlib": "eval",
     "onnx": "onnx",

@@ -10,7 +10,7 @@ from asymtrack_jax.data.sequences import Frame
 Colour = tuple[int, int, int]  # RGB
 
 TRUE_COLOUR: Colour = (80, 230, 80)
-_COLOURS = [(255, 210, 0), (0, 200, 255), (255, 90, 200), (255, 130, 40), (170, 140, 255)]
+COLOURS = [(255, 210, 0), (0, 200, 255), (255, 90, 200), (255, 130, 40), (170, 140, 255)]
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 _FAR = 1 << 20  # pixels; OpenCV is slow, or fails, with larger coordinates
 
@@ -44,7 +44,7 @@ def annotate(
         draw_box(frame, truth, TRUE_COLOUR, max(1, line // 2))
     rows = zip(targets.tolist(), bboxes, scores, lost.tolist(), strict=True)
     for target, bbox, score, gone in rows:
-        colour = _COLOURS[target % len(_COLOURS)]
+        colour = COLOURS[target % len(COLOURS)]
         draw_box(frame, bbox, colour, line, dashed=gone)
         x, y = np.rint(bbox[:2].clip(-_FAR, _FAR)).astype(int).tolist()
         number = f"{target}: " if targets.tolist() != [0] else ""

@@ -137,7 +137,7 @@ def _open_capture(capture: cv2.VideoCapture, problem: str, path: Path | None) ->
     return FrameSource(
         first,
         itertools.chain([first], frames),
-        fps if 0 < fps <= 1000 else DEFAULT_FPS,  # containers and cameras may report any value
+        fps if 0 < fps < 1000 else DEFAULT_FPS,  # 1000: the clock of what browsers record
         count if count > 0 else None,
         path,
     )

@@ -23,7 +23,7 @@ from asymtrack_jax.video.tracks import Tracks, write_tracks
 from asymtrack_jax.video.window import Window, select_bbox
 from asymtrack_jax.video.writers import GifWriter, VideoWriter
 
-_RATE_WINDOW = 25  # updates over which the displayed frame rate is averaged
+RATE_WINDOW = 25  # updates over which the displayed frame rate is averaged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,7 @@ def track_to_files(
     seconds: list[float] = []
 
     def draw(step: Step) -> Frame:
-        rate = _rate(seconds, _RATE_WINDOW)
+        rate = update_rate(seconds, RATE_WINDOW)
         status = f"#{len(steps)}" + ("" if math.isnan(rate) else f"  {rate:.0f} fps")
         truth = None if source.truth is None else source.truth[len(steps)]
         return drawing.annotate(*step[:5], status, truth)
@@ -127,7 +127,7 @@ def track_to_files(
         finally:
             if steps:
                 write_tracks(boxes, tracks_of(steps))
-    return TrackingResult(tracks_of(steps), _rate(seconds), stop.is_set())
+    return TrackingResult(tracks_of(steps), update_rate(seconds), stop.is_set())
 
 
 def check_output(video: Path, source: FrameSource) -> None:
@@ -187,7 +187,7 @@ def _parse_bbox(text: str) -> Float64[np.ndarray, "4"]:
     return np.array([x, y, w, h])
 
 
-def _rate(seconds: list[float], window: int | None = None) -> float:
+def update_rate(seconds: Sequence[float], window: int | None = None) -> float:
     """Returns updates per second over the last `window` updates, or all; NaN without any."""
     start = 2 if window is None else max(2, len(seconds) - window)  # 0: init, 1: compilation
     taken = seconds[start:]
