@@ -37,7 +37,7 @@ class CalibrateOptions:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Calibrates, and prints the calibration errors before and after."""
+    """Calibrates the checkpoint, and prints the calibration errors before and after."""
     options = parse(CalibrateOptions, arguments, "calibrate", __doc__)
     sequences = read_sequences(options.dataset, options.data_dir)
     print(calibrate(options.checkpoint, options.results, sequences, options.output))

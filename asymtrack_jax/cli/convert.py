@@ -42,7 +42,7 @@ class ConvertOptions:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Converts, and prints a summary."""
+    """Converts the checkpoint, and prints a summary."""
     options = parse(ConvertOptions, arguments, "convert", __doc__)
     if options.to_pytorch:
         if options.backbone or options.variant:

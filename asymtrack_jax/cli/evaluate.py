@@ -17,7 +17,7 @@ from asymtrack_jax.evaluation.command import EvaluateOptions, evaluate
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Evaluates; returns the exit status."""
+    """Evaluates the trackers; returns the exit status."""
     options = parse(EvaluateOptions, arguments, "evaluate", __doc__)
     if "asymtrack" in options.tracker or not (options.tracker or options.results):
         suggest_native_kernels()

@@ -44,7 +44,7 @@ class ExportOptions:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Exports, and prints the files and their sizes."""
+    """Exports the programs, and prints the files and their sizes."""
     options = parse(ExportOptions, arguments, "export", __doc__)
     if options.output.exists() and not options.overwrite:
         raise InputError(f"{options.output} exists; choose another, or pass --overwrite")

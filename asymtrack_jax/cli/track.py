@@ -55,7 +55,7 @@ class TrackOptions:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Tracks, writes both files, and prints a summary; returns the exit status."""
+    """Tracks the targets, writes both files, and prints a summary; returns the exit status."""
     options = parse(TrackOptions, arguments, "track", __doc__)
     source = open_source(options.input, options.seed)
     if options.init_bbox:  # the true boxes may be of another target

@@ -63,7 +63,7 @@ def parse(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Trains; returns the exit status."""
+    """Trains the network; returns the exit status."""
     options = parse(arguments)
     enable_compilation_cache()
     devices.initialize_distributed(options.coordinator, options.num_processes, options.process_id)

@@ -163,7 +163,7 @@ class OnePass(Protocol):
 
     Attributes:
         name: name of the protocol, for options and reports.
-        refuse_short: raise an error for fewer predictions than frames, instead of using empty
+        require_all_frames: raise an error for fewer predictions than frames, instead of using empty
             boxes for the missing ones.
         invalid_centre_error: centre error of invalid frames: infinity is a failure at every
             threshold, -1 a hit at every threshold.
@@ -172,7 +172,7 @@ class OnePass(Protocol):
     """
 
     name: str
-    refuse_short: bool = False
+    require_all_frames: bool = False
     invalid_centre_error: float = _FAILURE
     invalid_norm_centre_error: float = _FAILURE
     invisible_fails: bool = False
@@ -201,7 +201,7 @@ class OnePass(Protocol):
         )
 
     def score(self, prediction, annotation, visible=None, size=None) -> Scores:
-        """See `Protocol.score`."""
+        """Scores a sequence; see `Protocol.score`."""
         return one_pass_scores(frame_errors(prediction, annotation, visible, self))
 
 
@@ -216,7 +216,7 @@ class Got10k(Protocol):
     thresholds = {"success": np.arange(101) / 100}  # noqa: RUF012
 
     def score(self, prediction, annotation, visible=None, size=None) -> Scores:
-        """See `Protocol.score`."""
+        """Scores a sequence; see `Protocol.score`."""
         _check_finite(prediction)
         if len(prediction) != len(annotation):
             raise InputError(
@@ -259,7 +259,7 @@ class TrackingNet(Protocol):
 
     @np.errstate(over="ignore")
     def score(self, prediction, annotation, visible=None, size=None) -> Scores:
-        """See `Protocol.score`."""
+        """Scores a sequence; see `Protocol.score`."""
         _check_finite(prediction)
         valid = _valid(annotation, visible)
         annotation, given = np.round(annotation), np.round(prediction[: len(annotation)])
@@ -292,12 +292,12 @@ ONE_PASS = {
     protocol.name: protocol
     for protocol in (
         # Absent targets are failures in all three measures.
-        OnePass("lasot", refuse_short=True),
+        OnePass("lasot", require_all_frames=True),
         OnePass("otb"),
         # The rules of published numbers: `otb-legacy` for OTB, NFS, TNL2K and LaSOT_ext.
         OnePass(
             "lasot-legacy",
-            refuse_short=True,
+            require_all_frames=True,
             invalid_norm_centre_error=_HIT,
             invisible_fails=True,
         ),
@@ -399,7 +399,7 @@ def _checked_prediction(
     """Returns one box per frame, by the rules on length, empty boxes and the first frame."""
     _check_finite(prediction)
     missing = len(annotation) - len(prediction)
-    if missing > 0 and protocol.refuse_short:
+    if missing > 0 and protocol.require_all_frames:
         raise InputError(
             f"{len(prediction)} predicted boxes for {len(annotation)} frames: "
             f"the {protocol.name} protocol needs one per frame"

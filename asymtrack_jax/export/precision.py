@@ -51,7 +51,7 @@ def reduce_precision(graph: onnx.ModelProto, precision: Precision) -> onnx.Model
 
 
 @dataclasses.dataclass(frozen=True)
-class PrecisionError:
+class OutputDifference:
     """Absolute differences from the float32 results, over the frames of a rendered clip.
 
     Attributes:
@@ -79,7 +79,7 @@ def precision_error(
     reference: Mapping[str, onnx.ModelProto],
     directory: Path,
     num_frames: int = 60,
-) -> PrecisionError:
+) -> OutputDifference:
     """Compares exported graphs with float32 ones, by ONNX Runtime on the CPU.
 
     Both run on the same crops around the true boxes of a rendered clip.
@@ -102,7 +102,7 @@ def precision_error(
         _predict(each, template, searches) for each in (programs, others)
     )
     pixels = config.search_size * np.abs(other_boxes - boxes)
-    return PrecisionError(
+    return OutputDifference(
         num_frames,
         float(pixels.mean()),
         float(pixels.max()),

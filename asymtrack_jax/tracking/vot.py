@@ -35,7 +35,7 @@ def serve(model: Model) -> None:
     except Exception as error:
         server.quit(str(error))
         if isinstance(error, TraxException):
-            raise InputError(f"the TraX session broke off: {error}") from error
+            raise InputError(f"the TraX session failed: {error}") from error
         raise
     server.quit()
 

@@ -27,7 +27,7 @@ from asymtrack_jax.config import Config, ModelConfig, flat
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.files import write_atomically
 from asymtrack_jax.models import checkpoint
-from asymtrack_jax.training.devices import failing_together
+from asymtrack_jax.training.devices import raise_in_all_processes
 from asymtrack_jax.training.state import TrainState
 
 _RECORD = "run.json"
@@ -113,7 +113,7 @@ class Checkpoints:
         """
         steps = [saved.step for saved in self._manager.checkpoints]
         last = -1
-        with failing_together():
+        with raise_in_all_processes():
             if jax.process_index() == 0 and steps:
                 last = self._last_undamaged(steps)
         last = int(multihost_utils.broadcast_one_to_all(np.int32(last)))

@@ -107,19 +107,19 @@ def check_batch_size(config: TrainConfig, mesh: Mesh) -> None:
         )
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
+def replicated_sharding(mesh: Mesh) -> NamedSharding:
     """Returns the sharding of states, variables and metrics: replicated on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
-def split(mesh: Mesh) -> NamedSharding:
+def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Returns the sharding of batches: the first axis is split over the devices."""
     return NamedSharding(mesh, PartitionSpec(_AXIS))
 
 
 def replicate(mesh: Mesh, tree: Any) -> Any:
     """Copies the first process's arrays to every device, in buffers that a step may donate."""
-    sharding = replicated(mesh)
+    sharding = replicated_sharding(mesh)
 
     def copies(leaf: Any) -> jax.Array:
         # One copy per device: on CPU a jax array may share a numpy array's memory.
@@ -137,24 +137,27 @@ def put_batch(mesh: Mesh, batch: Batch) -> Batch:
         batch: this process's share, as numpy arrays; all processes have shares of the same size.
 
     Returns:
-        The global batch, in the order of the processes, sharded by `split`.
+        The global batch, in the order of the processes, sharded by `batch_sharding`.
     """
-    sharding = split(mesh)
+    sharding = batch_sharding(mesh)
     return Batch(*(jax.make_array_from_process_local_data(sharding, array) for array in batch))
 
 
 def jit_train_step(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
     """Jits a step from (state, batch) to (state, metrics); the input state is donated."""
-    everywhere = replicated(mesh)
+    everywhere = replicated_sharding(mesh)
     return jax.jit(
-        step, in_shardings=(everywhere, split(mesh)), out_shardings=everywhere, donate_argnums=0
+        step,
+        in_shardings=(everywhere, batch_sharding(mesh)),
+        out_shardings=everywhere,
+        donate_argnums=0,
     )
 
 
 def jit_eval_step(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
     """Jits a step from (variables, batch) to results that are replicated on every device."""
-    everywhere = replicated(mesh)
-    return jax.jit(step, in_shardings=(everywhere, split(mesh)), out_shardings=everywhere)
+    everywhere = replicated_sharding(mesh)
+    return jax.jit(step, in_shardings=(everywhere, batch_sharding(mesh)), out_shardings=everywhere)
 
 
 def any_process(flag: bool, step: int) -> bool:
@@ -176,7 +179,7 @@ def any_process(flag: bool, step: int) -> bool:
 
 
 @contextlib.contextmanager
-def failing_together() -> Iterator[None]:
+def raise_in_all_processes() -> Iterator[None]:
     """Makes an exception in one process's block raise in all processes at the end of the block.
 
     Every process must enter it, and no process may wait for another within it.

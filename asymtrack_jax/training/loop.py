@@ -62,12 +62,12 @@ def train_and_evaluate(config: Config, workdir: Path) -> int:
     """
     mesh = devices.make_mesh()
     devices.check_batch_size(config.train, mesh)
-    with devices.failing_together():  # indexing takes minutes, so check first
+    with devices.raise_in_all_processes():  # indexing takes minutes, so check first
         check_roots((*config.data.sources, *_held_out_names(config)), config.data)
         state = _initial_state(config)
     with contextlib.closing(Checkpoints(workdir, config)) as checkpoints:
         state = checkpoints.restore(devices.replicate(mesh, state))
-        with devices.failing_together():
+        with devices.raise_in_all_processes():
             data = _open_data(config)
         status = _train(config, workdir, mesh, data, checkpoints, state)
     devices.wait_for_all()

@@ -151,7 +151,7 @@ def test_a_client_that_goes_away_is_no_defect(monkeypatch):
         monkeypatch.setenv("TRAX_SOCKET", str(listener.getsockname()[1]))
         served = executor.submit(serve, MODEL)
         listener.accept()[0].close()
-        with pytest.raises(InputError, match="broke off"):
+        with pytest.raises(InputError, match="TraX session failed"):
             served.result()
 
 

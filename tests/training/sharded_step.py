@@ -71,7 +71,7 @@ def arrays(tree) -> list[np.ndarray]:
 
 
 def fail_in_the_second(this: int) -> None:
-    with devices.failing_together():
+    with devices.raise_in_all_processes():
         if this == 1:
             raise InputError("bad frames")
 
@@ -91,7 +91,7 @@ def main(directory: Path) -> None:
     for found, expected in zip(arrays(restored), arrays(saved_state()), strict=True):
         np.testing.assert_array_equal(found, expected)
     shardings = {leaf.sharding for leaf in jax.tree.leaves(restored)}
-    assert shardings == {devices.replicated(mesh)}
+    assert shardings == {devices.replicated_sharding(mesh)}
 
     # What the first process refuses, all refuse; and what the second alone fails at, all do.
     with contextlib.closing(Checkpoints(directory / "of_one", OTHER)) as checkpoints:
