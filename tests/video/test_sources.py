@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from asymtrack_jax.errors import InputError
-from asymtrack_jax.video.sources import open_source
+from asymtrack_jax.video.sources import DEFAULT_FPS, open_source
 from tests.video.frames import write_image, write_video
 
 
@@ -153,3 +153,13 @@ def test_captures_are_released(tmp_path, monkeypatch):
 def test_a_clip_is_chosen_by_a_seed_from_0(monkeypatch):
     with pytest.raises(InputError, match="seed must be at least 0; got -1"):
         open_source(None, seed=-1)
+
+
+def test_a_clock_is_not_taken_for_a_frame_rate(tmp_path):
+    """Browsers record WebM files that claim 1000 frames per second."""
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 1000, (32, 32))
+    for _ in range(3):
+        writer.write(np.zeros((32, 32, 3), np.uint8))
+    writer.release()
+    assert open_source(str(path)).fps == DEFAULT_FPS
