@@ -67,4 +67,5 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     enable_compilation_cache()
     devices.initialize_distributed(options.coordinator, options.num_processes, options.process_id)
+    devices.prepare_cpu(options.config.train)
     return train_and_evaluate(options.config, options.workdir)

@@ -5,7 +5,10 @@ are over the global batch, since XLA inserts the collectives they need.
 """
 
 import contextlib
+import ctypes
+import math
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -26,6 +29,9 @@ _STEPS_TO_AGREE = 10
 # A process that fails waits this long at its exit for the others, which wait for it in their next
 # step; then JAX terminates them all.
 _SHUTDOWN_SECONDS = 60
+# M_ARENA_MAX, M_MMAP_MAX and M_TRIM_THRESHOLD of malloc.h: one heap for all threads and all sizes,
+# which never shrinks.
+_KEEP_FREED_MEMORY = ((-8, 1), (-4, 0), (-1, -1))
 
 
 def initialize_distributed(
@@ -83,6 +89,27 @@ def initialize_distributed(
 def _is_launched() -> bool:
     several = any(int(os.environ.get(name, 1)) > 1 for name in _LAUNCHERS)
     return several or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
+
+
+def prepare_cpu(config: TrainConfig) -> None:
+    """Sets this process up to train fast on a CPU, before anything that asks for devices.
+
+    Each core becomes a device, as far as they divide the batch, since XLA spreads some operations
+    over devices but not over threads. What the user has set (`JAX_NUM_CPU_DEVICES`, or
+    `--xla_force_host_platform_device_count` in `XLA_FLAGS`) is left as it is, as are the processes
+    of a run over several. And glibc keeps the memory that a step frees for the next one: the kernel
+    takes a third of a step's time to map and clear its pages again (docs/performance.md).
+    """
+    configured = jax.config.values["jax_num_cpu_devices"] != -1
+    configured |= "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if not (configured or jax.distributed.is_initialized()):
+        pairs = config.batch_size // config.grad_accum_steps
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        jax.config.update("jax_num_cpu_devices", math.gcd(pairs, cores))
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in _KEEP_FREED_MEMORY:
+            mallopt(parameter, value)
 
 
 def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:

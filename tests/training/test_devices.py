@@ -211,3 +211,27 @@ class TestInitializeDistributed:
         with pytest.raises(InputError, match=message):
             devices.initialize_distributed(*arguments)
         assert not calls
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "grad_accum_steps", "flags", "expected"),
+    [
+        (16, 1, "", {"jax_num_cpu_devices": 2}),
+        (18, 1, "", {"jax_num_cpu_devices": 6}),
+        (18, 2, "", {"jax_num_cpu_devices": 3}),
+        (18, 1, "--xla_force_host_platform_device_count=3", {}),
+    ],
+)
+def test_cores_become_devices_and_freed_memory_is_kept(
+    batch_size: int, grad_accum_steps: int, flags: str, expected: dict, monkeypatch
+):
+    chosen, kept = {}, []
+    libc = SimpleNamespace(mallopt=lambda *setting: kept.append(setting))
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    monkeypatch.setattr(devices.sys, "platform", "linux")
+    monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: range(6), raising=False)
+    monkeypatch.setattr(devices.ctypes, "CDLL", lambda _: libc)
+    monkeypatch.setattr(devices.jax.config, "update", chosen.__setitem__)
+    devices.prepare_cpu(TrainConfig(batch_size=batch_size, grad_accum_steps=grad_accum_steps))
+    assert chosen == expected
+    assert kept
