@@ -28,25 +28,28 @@ Step = Callable[[], Any]
 
 
 def our_step(variant: str, batch_size: int) -> tuple[Step, str]:
-    """Returns a compiled training step, which updates its state, and a description."""
+    """Returns a compiled training step, as in `asymtrack train`, and a description."""
     import jax
 
     from asymtrack_jax.data.augment import Batch
     from asymtrack_jax.models.asymtrack import init_variables
+    from asymtrack_jax.training import devices
     from asymtrack_jax.training.state import create_state
     from asymtrack_jax.training.step import make_train_step
 
-    config, recipe = model_config(variant), TrainConfig()
+    config, recipe = model_config(variant), TrainConfig(batch_size=batch_size)
+    devices.prepare_cpu(recipe)
+    mesh = devices.make_mesh()
     integers = np.random.default_rng(0).integers
     template, search = (
         integers(0, 256, (batch_size, side, side, 3), np.uint8)
         for side in (config.template_size, config.search_size)
     )
     truth = np.tile(np.array([[0.25, 0.25, 0.5, 0.5]], np.float32), (batch_size, 1))
-    batch = jax.device_put(Batch(template, search, truth))
-    state = create_state(init_variables(config, 0), recipe)
+    batch = devices.put_batch(mesh, Batch(template, search, truth))
+    state = devices.replicate(mesh, create_state(init_variables(config, 0), recipe))
     start = time.perf_counter()
-    step = jax.jit(make_train_step(config, recipe), donate_argnums=0)
+    step = devices.jit_train_step(make_train_step(config, recipe), mesh)
     compiled = step.lower(state, batch).compile()
     seconds = time.perf_counter() - start
 
@@ -55,7 +58,8 @@ def our_step(variant: str, batch_size: int) -> tuple[Step, str]:
         state, _ = jax.block_until_ready(compiled(state, batch))
 
     flags = os.environ.get("XLA_FLAGS", "")
-    return run, f"jax {jax.__version__}, XLA_FLAGS={flags!r}, compiled in {seconds:.0f} s"
+    facts = f"jax {jax.__version__}, {mesh.size} devices, XLA_FLAGS={flags!r}"
+    return run, f"{facts}, compiled in {seconds:.0f} s"
 
 
 def published_step(variant: str, batch_size: int, checkout: Path) -> tuple[Step, str]:
