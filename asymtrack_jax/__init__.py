@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from asymtrack_jax.models.fuse import fuse
     from asymtrack_jax.models.head import Prediction
     from asymtrack_jax.tracking.model import Model, load
-    from asymtrack_jax.tracking.recovery import Recovery
     from asymtrack_jax.tracking.track import TrackedVideo, track
     from asymtrack_jax.tracking.tracker import Tracker, TrackerState
 
@@ -31,7 +30,6 @@ __all__ = [
     "ModelConfig",
     "Modulation",
     "Prediction",
-    "Recovery",
     "TrackedVideo",
     "Tracker",
     "TrackerState",
@@ -53,7 +51,6 @@ _MODULES = {
     "ModelConfig": "config",
     "Modulation": "models.efficientmod",
     "Prediction": "models.head",
-    "Recovery": "tracking.recovery",
     "TrackedVideo": "tracking.track",
     "Tracker": "tracking.tracker",
     "TrackerState": "tracking.tracker",

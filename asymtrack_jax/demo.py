@@ -19,7 +19,6 @@ from jaxtyping import Float64
 from asymtrack_jax.data.sequences import Frame
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.tracking.model import Model
-from asymtrack_jax.tracking.recovery import Recovery
 from asymtrack_jax.tracking.tracker import Tracker
 from asymtrack_jax.video import drawing
 from asymtrack_jax.video.sources import DEFAULT_SEED, open_source
@@ -67,9 +66,8 @@ class Session:
         """The first frame with the boxes and, if one is begun, its first corner."""
         bboxes = self.bboxes
         count = len(bboxes)
-        scores, lost = np.ones(count), np.zeros(count, bool)
         status = "first frame" if count else "click two opposite corners of a target"
-        image = drawing.annotate(self.first_frame, np.arange(count), bboxes, scores, lost, status)
+        image = drawing.annotate(self.first_frame, np.arange(count), bboxes, np.ones(count), status)
         for x, y in self.corners[2 * count :]:
             colour = drawing.COLOURS[count % len(drawing.COLOURS)]
             cv2.drawMarker(image, (round(x), round(y)), colour, cv2.MARKER_CROSS, 16, 2)
@@ -92,9 +90,7 @@ def open_session(video: str | None, seed: float | None = 0) -> Session:
     return Session(video, seed, source.first_frame, corners)
 
 
-def track(
-    model: Model, recovery: Recovery, session: Session, folder: Path
-) -> Iterator[tuple[list[Step], Frame]]:
+def track(model: Model, session: Session, folder: Path) -> Iterator[tuple[list[Step], Frame]]:
     """Follows a session's boxes; writes `track.mp4` and `track.csv` into a folder at the end.
 
     Yields:
@@ -111,8 +107,8 @@ def track(
         with _messages():
             source = open_source(session.video, session.seed)
             with open_writer(folder / "track.mp4", source.fps) as writer:
-                for step in track_video(Tracker(model, recovery), source.frames, session.bboxes):
-                    drawn = drawing.annotate(*step[:5], f"#{len(steps)}")
+                for step in track_video(Tracker(model), source.frames, session.bboxes):
+                    drawn = drawing.annotate(*step[:4], f"#{len(steps)}")
                     writer.write(drawn)
                     steps.append(step._replace(frame=NO_FRAME))
                     yield steps, drawn
@@ -142,7 +138,7 @@ def status_line(steps: list[Step]) -> str:
     return f"Frame **{len(steps) - 1}** · score **{steps[-1].scores.mean():.2f}**{speed}"
 
 
-def build_page(model: Model, recovery: Recovery, folder: Path) -> gr.Blocks:
+def build_page(model: Model, folder: Path) -> gr.Blocks:
     """The page; what it writes goes into new folders within `folder`."""
 
     def opened(session: Session) -> tuple[Any, ...]:
@@ -177,7 +173,7 @@ def build_page(model: Model, recovery: Recovery, folder: Path) -> gr.Blocks:
         yield session.picture(), gr.skip(), status_line([]), gr.skip(), gr.skip()
         pictured = curved = -math.inf
         steps, drawn = [], session.first_frame
-        for steps, drawn in track(model, recovery, session, target):
+        for steps, drawn in track(model, session, target):
             now = time.perf_counter()
             if now < pictured + PICTURE_SECONDS:
                 continue
@@ -248,7 +244,7 @@ def build_page(model: Model, recovery: Recovery, folder: Path) -> gr.Blocks:
     return page
 
 
-def serve(model: Model, recovery: Recovery, host: str, port: int) -> None:
+def serve(model: Model, host: str, port: int) -> None:
     """Serves the page until Ctrl-C; all that it has written is then removed.
 
     Raises:
@@ -258,7 +254,7 @@ def serve(model: Model, recovery: Recovery, host: str, port: int) -> None:
     theme = gr.themes.Soft(font=fonts, font_mono=("ui-monospace", "monospace"))
     with tempfile.TemporaryDirectory(prefix="asymtrack_demo_") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder  # where Gradio keeps uploads
-        page = build_page(model, recovery, Path(folder))
+        page = build_page(model, Path(folder))
         try:
             page.launch(
                 server_name=host,

@@ -5,8 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asymtrack_jax.tracking.recovery import OFF
-
 gr = pytest.importorskip("gradio", reason="needs the extra [demo]")
 from asymtrack_jax import demo  # noqa: E402
 from asymtrack_jax.video.writers import open_writer  # noqa: E402
@@ -32,7 +30,7 @@ def test_two_corners_in_any_order_make_a_box(video):
 def test_stopping_keeps_what_was_tracked(video, model, tmp_path):
     session = demo.open_session(video)
     session.corners += [(10, 10), (40, 40)]
-    for steps, drawn in demo.track(model, OFF, session, tmp_path):
+    for steps, drawn in demo.track(model, session, tmp_path):
         assert session.tracking
         assert drawn.shape == session.first_frame.shape
         session.tracking = len(steps) < 3
@@ -44,7 +42,7 @@ def test_stopping_keeps_what_was_tracked(video, model, tmp_path):
 
 def test_what_cannot_be_tracked_is_said(video, model, tmp_path):
     with pytest.raises(gr.Error, match="Click two opposite corners"):
-        next(demo.track(model, OFF, demo.open_session(video), tmp_path))
+        next(demo.track(model, demo.open_session(video), tmp_path))
     Path(video).write_bytes(b"\0" * 1000)
     with pytest.raises(gr.Error, match="is not a video that OpenCV can read"):
         demo.open_session(video)

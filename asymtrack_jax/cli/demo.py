@@ -13,23 +13,20 @@ from pathlib import Path
 from asymtrack_jax.cli.arguments import parse
 from asymtrack_jax.cli.native import suggest_native_kernels
 from asymtrack_jax.tracking.model import load
-from asymtrack_jax.tracking.recovery import choose_recovery
 from asymtrack_jax.weights import TINY
 
 
 @dataclasses.dataclass(frozen=True)
 class DemoOptions:
-    """What to serve, and where.
+    """Options of `asymtrack demo`.
 
     Attributes:
         checkpoint: directory of the checkpoint; by default the packaged weights.
-        recover: mark a target as lost, and search a larger region, while its score stays low.
         host: address to listen on; 0.0.0.0 lets other machines in, without a password.
-        port: to listen on.
+        port: port to listen on.
     """
 
     checkpoint: Path = TINY
-    recover: bool = False
     host: str = "127.0.0.1"
     port: int = 7860
 
@@ -40,5 +37,4 @@ def main(arguments: Sequence[str]) -> None:
     from asymtrack_jax.demo import serve  # needs the extra, which --help does not
 
     suggest_native_kernels()
-    model = load(options.checkpoint)
-    serve(model, choose_recovery(options.recover, model), options.host, options.port)
+    serve(load(options.checkpoint), options.host, options.port)

@@ -17,7 +17,6 @@ import tyro
 from asymtrack_jax.cli.arguments import parse
 from asymtrack_jax.cli.native import suggest_native_kernels
 from asymtrack_jax.tracking.model import load
-from asymtrack_jax.tracking.recovery import choose_recovery
 from asymtrack_jax.tracking.tracker import Tracker
 from asymtrack_jax.video.sources import DEFAULT_SEED, open_source
 from asymtrack_jax.video.tracking import choose_bboxes, summary, track_to_files
@@ -35,7 +34,6 @@ class TrackOptions:
         init_bbox: x,y,w,h of a target in the first frame, pixels; repeat it for several targets. By
             default the first true box, or a box that you draw in a window.
         checkpoint: directory of the checkpoint; by default the packaged weights.
-        recover: mark a target as lost, and search a larger region, while its score stays low.
         seed: random seed of the rendered clip.
         output: annotated video to write: .mp4, .mkv, .avi or .gif.
         boxes: file of boxes: .txt (one line per frame with x,y,w,h,score of each target), .csv or
@@ -47,7 +45,6 @@ class TrackOptions:
     input: tyro.conf.Positional[str | None] = None
     init_bbox: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     checkpoint: Path = TINY
-    recover: bool = False
     seed: int = DEFAULT_SEED
     output: Path = Path("track.mp4")
     boxes: Path | None = None
@@ -63,8 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     video = open_writer(options.output, source.fps)
     boxes = boxes_path(options.output, options.boxes)
     suggest_native_kernels()
-    model = load(options.checkpoint)
-    tracker = Tracker(model, choose_recovery(options.recover, model))
+    tracker = Tracker(load(options.checkpoint))
     init_bboxes = choose_bboxes(options.init_bbox, source)
     tracked = track_to_files(tracker, source, init_bboxes, video, boxes, show=options.show)
     print(summary(tracked, source, video.path, boxes))

@@ -57,19 +57,17 @@ def calibrate(
         A summary to print: calibration errors before and after, and the area under the ROC curve.
 
     Raises:
-        InputError: the checkpoint is already calibrated, or the results are of another checkpoint
-            or of recovery; or see `fit`.
+        InputError: the checkpoint is already calibrated, or the results are of another
+            checkpoint; or see `fit`.
     """
     loaded = checkpoint.read(source)
     if KEY in loaded.metadata:
         raise InputError(f"{source} is calibrated already: pass the original checkpoint")
     directory = results_dir / results.BOXES
     manifest = results.read_manifest(directory)
-    made_by = manifest.get("checkpoint_sha256"), manifest.get("recovery")
-    if made_by != (checkpoint.sha256(source), None):
+    if manifest.get("checkpoint_sha256") != checkpoint.sha256(source):
         raise InputError(
-            f"{directory} holds results of another checkpoint than {source}, or results with "
-            "recovery: evaluate this checkpoint without --recover"
+            f"{directory} holds results of another checkpoint than {source}: evaluate this one"
         )
     origin = results.read_origin(directory, 0)
     frames = collect(results.ResultFolder(source.name, directory, origin), sequences)

@@ -35,7 +35,6 @@ from asymtrack_jax.evaluation.benchmarks import (
 from asymtrack_jax.evaluation.protocols import PROTOCOLS, ProtocolName
 from asymtrack_jax.evaluation.results import ResultFolder
 from asymtrack_jax.evaluation.trackers import SingleSlot, make_factory
-from asymtrack_jax.tracking.recovery import choose_recovery
 from asymtrack_jax.tracking.slots import make_batch_tracker
 from asymtrack_jax.weights import TINY
 
@@ -62,7 +61,6 @@ class EvaluateOptions:
             tracked then, unless --tracker is given too.
         origin: coordinate of the top-left pixel in result files; by default as in the field's own,
             1 for otb100 and else 0.
-        recover: search wider while the score stays low, which benchmarks do not ask for.
         precision: float32 (highest), what the platform takes for it (default), or bfloat16, meant
             for accelerators.
         output: folder to write; by default results/DATASET, or results/DATASET_comparison with
@@ -82,7 +80,6 @@ class EvaluateOptions:
     tracker: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     results: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     origin: Literal[0, 1] | None = None
-    recover: bool = False
     precision: Precision = "default"
     output: Path | None = None
     protocol: ProtocolName | None = None
@@ -105,8 +102,8 @@ def evaluate(options: EvaluateOptions, arguments: Sequence[str]) -> int:
     if options.batch_size < 1 or options.workers < 1:
         raise InputError("--batch-size and --workers must be at least 1")
     specs = options.tracker or (() if options.results else (NETWORK,))
-    if NETWORK not in specs and (options.recover or options.batch_size > 1):
-        raise InputError("--recover and --batch-size are the network's: add --tracker asymtrack")
+    if NETWORK not in specs and options.batch_size > 1:
+        raise InputError("--batch-size is the network's: add --tracker asymtrack")
     sequences = read_sequences(options.dataset, options.data_dir, _selection(options))
     number, count = _parse_shard(options.shard)
     share = sequences[number - 1 :: count]
@@ -181,15 +178,9 @@ def _contestants(
 
 def _network(options: EvaluateOptions, num_sequences: int) -> _Contestant:
     model = models.load(options.checkpoint, dtype=set_precision(options.precision))
-    recovery = choose_recovery(options.recover, model)
     batch_size = min(options.batch_size, max(num_sequences, 1))
-    description = results.describe_network(
-        options.checkpoint,
-        model.config,
-        model.dtype.name,
-        dataclasses.asdict(recovery) if options.recover else None,
-    )
-    return _Contestant(make_batch_tracker(model, batch_size, recovery), description)
+    description = results.describe_network(options.checkpoint, model.config, model.dtype.name)
+    return _Contestant(make_batch_tracker(model, batch_size), description)
 
 
 def _track(

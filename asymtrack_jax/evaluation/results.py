@@ -39,7 +39,6 @@ _IDENTITY = {  # entries that all runs of a folder share, and their defaults in 
     "tracker": None,
     "checkpoint_sha256": None,
     "dataset": None,
-    "recovery": None,
     "precision": "float32, matrix products default",
     "result_format": None,
     "origin": 0,
@@ -64,16 +63,13 @@ class ResultFormat:
         return shifted if self.floats else np.trunc(shifted)
 
 
-def describe_network(
-    checkpoint_dir: Path, config: ModelConfig, dtype: str, recovery: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def describe_network(checkpoint_dir: Path, config: ModelConfig, dtype: str) -> dict[str, Any]:
     """Returns the manifest's description of this package's tracker.
 
     Args:
         checkpoint_dir: directory of the checkpoint.
         config: sizes of the network.
         dtype: dtype that the network computes in.
-        recovery: settings of the recovery from target loss; None without recovery.
     """
     device = jax.devices()[0]
     precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
@@ -82,7 +78,6 @@ def describe_network(
         "checkpoint_sha256": checkpoint.sha256(checkpoint_dir),
         "precision": f"{dtype}, matrix products {precision or 'default'}",
         "device": f"{device.platform}: {device.device_kind}",
-        "recovery": recovery,
     }
 
 

@@ -21,31 +21,27 @@ from jaxtyping import Float
 from asymtrack_jax.data.sequences import Frame
 from asymtrack_jax.models.efficientmod import Modulation
 from asymtrack_jax.tracking.model import Model
-from asymtrack_jax.tracking.recovery import OFF, Recovery, Targets
 from asymtrack_jax.tracking.tracker import (
     TrackerState,
     advance,
+    boxes_in_frame,
     check_frame,
     search_crops,
     start,
-    update_targets,
 )
 
 StepResults = dict[int, tuple[Float[np.ndarray, "4"], float]]
 
 
-def make_batch_tracker(
-    model: Model, count: int, recovery: Recovery = OFF
-) -> "BatchedSlots | ThreadedSlots":
+def make_batch_tracker(model: Model, count: int) -> "BatchedSlots | ThreadedSlots":
     """Returns the tracker of several videos that is faster on the default backend.
 
     Args:
         model: the network and its weights.
         count: number of videos at once, at least 1.
-        recovery: recovery from target loss; off by default.
     """
     kind = ThreadedSlots if jax.default_backend() == "cpu" else BatchedSlots
-    return kind(model, count, recovery)
+    return kind(model, count)
 
 
 class ThreadedSlots:
@@ -55,9 +51,9 @@ class ThreadedSlots:
         count: number of slots.
     """
 
-    def __init__(self, model: Model, count: int, recovery: Recovery = OFF):
+    def __init__(self, model: Model, count: int):
         self.count = count
-        self._model, self._recovery = model, recovery
+        self._model = model
         self._states: dict[int, TrackerState] = {}
         self._map = _parallel_map(count)
 
@@ -91,11 +87,11 @@ class ThreadedSlots:
         def step(slot: int) -> tuple[Float[np.ndarray, "4"], float]:
             state = self._states[slot]
             try:
-                state, scores = advance(self._model, state, frames[slot], self._recovery)
+                state, scores = advance(self._model, state, frames[slot])
             except FloatingPointError:
                 return np.full(4, np.nan), 0.0
             self._states[slot] = state
-            return state.targets.bboxes[0], float(scores[0])
+            return state.bboxes[0], float(scores[0])
 
         return dict(zip(frames, self._map(step, frames), strict=True))
 
@@ -109,10 +105,10 @@ class BatchedSlots:
         count: number of slots.
     """
 
-    def __init__(self, model: Model, count: int, recovery: Recovery = OFF):
+    def __init__(self, model: Model, count: int):
         self.count = count
-        self._model, self._recovery = model, recovery
-        self._targets: dict[int, Targets] = {}  # by slot, of one target each
+        self._model = model
+        self._bboxes: dict[int, Float[np.ndarray, "1 4"]] = {}  # by slot
         self._modulation: Modulation | None = None
         self._map = _parallel_map(count)
 
@@ -123,7 +119,7 @@ class BatchedSlots:
             self._modulation = _repeat(state.modulation, self.count)
         else:
             self._modulation = _replace(self._modulation, state.modulation, slot)
-        self._targets[slot] = state.targets
+        self._bboxes[slot] = state.bboxes
 
     def advance(self, frames: Mapping[int, Frame]) -> StepResults:
         """Tracks the targets of some slots; see `ThreadedSlots.advance`."""
@@ -134,9 +130,7 @@ class BatchedSlots:
 
         def crop(slot: int) -> None:
             row = slice(slot, slot + 1)
-            searches[row], scales[row] = search_crops(
-                self._model, self._targets[slot], frames[slot], self._recovery
-            )
+            searches[row], scales[row] = search_crops(self._model, self._bboxes[slot], frames[slot])
 
         list(self._map(crop, frames))
         assert self._modulation is not None
@@ -148,11 +142,10 @@ class BatchedSlots:
                 found[slot] = np.full(4, np.nan), 0.0
                 continue
             row = slice(slot, slot + 1)
-            self._targets[slot] = update_targets(
-                *(self._model, self._targets[slot], frame, self._recovery),
-                *(boxes[row], scales[row], scores[row]),
+            self._bboxes[slot] = boxes_in_frame(
+                self._model, self._bboxes[slot], frame, boxes[row], scales[row]
             )
-            found[slot] = self._targets[slot].bboxes[0], float(scores[slot])
+            found[slot] = self._bboxes[slot][0], float(scores[slot])
         return found
 
 

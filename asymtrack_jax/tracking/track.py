@@ -16,11 +16,10 @@ from jaxtyping import Bool, Float
 from asymtrack_jax.data.sequences import Frame
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.tracking.model import Model, load
-from asymtrack_jax.tracking.recovery import OFF, Recovery
 from asymtrack_jax.tracking.tracker import Tracker, as_bboxes
 from asymtrack_jax.video import drawing, tracks
 from asymtrack_jax.video.sources import FrameSource, open_source, source_of
-from asymtrack_jax.video.step import NO_FRAME, MultiTracker, Step
+from asymtrack_jax.video.step import LOST_SCORE, NO_FRAME, MultiTracker, Step
 from asymtrack_jax.video.tracking import check_output, track_video, tracks_of
 from asymtrack_jax.video.window import play
 from asymtrack_jax.video.writers import open_writer
@@ -31,7 +30,6 @@ def track(
     boxes: Float[np.ndarray, "4"] | Float[np.ndarray, "N 4"] | Sequence | None = None,
     *,
     model: Model | None = None,
-    recovery: Recovery = OFF,
 ) -> "TrackedVideo":
     """Tracks one target or several through a video.
 
@@ -47,7 +45,6 @@ def track(
         boxes: the target's box in the first frame, x, y, w, h in pixels, or [N, 4] boxes of N
             targets. By default the first true box, of a source that has one.
         model: the network and its weights; by default the packaged weights.
-        recovery: recovery from target loss; off by default.
 
     Returns:
         The video, which is tracked as it is read.
@@ -69,7 +66,7 @@ def track(
         boxes = opened.truth[0]
     else:
         opened = dataclasses.replace(opened, truth=None)  # the true boxes may be of another target
-    tracker = Tracker(_packaged_model() if model is None else model, recovery)
+    tracker = Tracker(_packaged_model() if model is None else model)
     return TrackedVideo(tracker, opened, as_bboxes(boxes), open_again if readable_again else None)
 
 
@@ -127,8 +124,8 @@ class TrackedVideo:
 
     @property
     def lost(self) -> Bool[np.ndarray, "T *N"]:
-        """Whether a target is lost, [T] or [T, N]; always False without recovery."""
-        return self._column("lost")
+        """Whether the score is below `LOST_SCORE`, [T] or [T, N]."""
+        return self.scores < LOST_SCORE
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the annotated video (.mp4, .mkv, .avi, .gif), or the boxes (.txt, .csv, .jsonl).
@@ -170,7 +167,7 @@ class TrackedVideo:
         truth = self._source.truth
         for index, step in enumerate(self._with_frames()):
             true_box = None if truth is None else truth[index]
-            yield drawing.annotate(*step[:5], f"#{index}", true_box)
+            yield drawing.annotate(*step[:4], f"#{index}", true_box)
 
     def _with_frames(self) -> Iterator[Step]:
         if not self._steps:

@@ -16,7 +16,6 @@ from asymtrack_jax.errors import InputError
 from asymtrack_jax.models.efficientmod import Modulation
 from asymtrack_jax.tracking.crop import crop_to_frame
 from asymtrack_jax.tracking.model import Model
-from asymtrack_jax.tracking.recovery import OFF, Recovery, Targets
 
 MIN_SIDE = 0.1  # pixels; the area of smaller boxes may be rounded to 0
 
@@ -26,12 +25,12 @@ class TrackerState:
     """State of a tracker of N targets between two frames; a pytree of arrays.
 
     Attributes:
-        targets: boxes of the targets, and whether they are lost.
+        bboxes: boxes of the targets, xywh in pixels.
         modulation: result of their templates; its batch size is N padded to a power of two, so
             that adding or removing a target seldom compiles anything.
     """
 
-    targets: Targets
+    bboxes: Float[np.ndarray, "N 4"]
     modulation: Modulation
 
 
@@ -49,13 +48,12 @@ def start(model: Model, frame: Frame, init_bboxes: Float[np.ndarray, "N 4"]) -> 
     check_frame(frame)
     check_init_bboxes(init_bboxes, frame.shape[0], frame.shape[1])
     c = model.config
-    factors = np.full(len(init_bboxes), c.template_factor)
-    templates, _ = _crops(frame, init_bboxes, factors, c.template_size)
-    return TrackerState(Targets.at(init_bboxes), model.init_template(templates))
+    templates, _ = _crops(frame, init_bboxes, c.template_factor, c.template_size)
+    return TrackerState(init_bboxes, model.init_template(templates))
 
 
 def advance(
-    model: Model, state: TrackerState, frame: Frame, recovery: Recovery = OFF
+    model: Model, state: TrackerState, frame: Frame
 ) -> tuple[TrackerState, Float[np.ndarray, " N"]]:
     """Tracks the targets in the next frame.
 
@@ -67,7 +65,6 @@ def advance(
         model: the network and its weights.
         state: state after the previous frame.
         frame: next frame, uint8 RGB.
-        recovery: recovery from target loss; off by default.
 
     Returns:
         The state after the frame, and each target's score (see `Prediction`).
@@ -77,18 +74,18 @@ def advance(
         FloatingPointError: the network's output is not finite.
     """
     check_frame(frame)
-    searches, scales = search_crops(model, state.targets, frame, recovery)
+    searches, scales = search_crops(model, state.bboxes, frame)
     prediction = model.step(state.modulation, searches)
     boxes, scores = jax.device_get((prediction.boxes, prediction.scores))
     boxes, scores = boxes[: len(scales)], scores[: len(scales)]
     if not np.isfinite(boxes).all():
         raise FloatingPointError(f"the network predicted {boxes.tolist()}: are its weights sound?")
-    targets = update_targets(model, state.targets, frame, recovery, boxes, scales, scores)
-    return TrackerState(targets, state.modulation), scores
+    bboxes = boxes_in_frame(model, state.bboxes, frame, boxes, scales)
+    return TrackerState(bboxes, state.modulation), scores
 
 
 def search_crops(
-    model: Model, targets: Targets, frame: Frame, recovery: Recovery
+    model: Model, bboxes: Float[np.ndarray, "N 4"], frame: Frame
 ) -> tuple[UInt8[np.ndarray, "padded S S 3"], Float[np.ndarray, " N"]]:
     """Crops the search regions of N targets from a frame.
 
@@ -96,35 +93,28 @@ def search_crops(
         The crops, padded with black ones to a power of two, and the scales of the N crops, in crop
         pixels per frame pixel.
     """
-    c = model.config
-    factors = c.search_factor * recovery.search_scale(targets)
-    return _crops(frame, targets.bboxes, factors, c.search_size)
+    return _crops(frame, bboxes, model.config.search_factor, model.config.search_size)
 
 
-def update_targets(
+def boxes_in_frame(
     model: Model,
-    targets: Targets,
+    bboxes: Float[np.ndarray, "N 4"],
     frame: Frame,
-    recovery: Recovery,
     boxes: Float[np.ndarray, "N 4"],
     scales: Float[np.ndarray, " N"],
-    scores: Float[np.ndarray, " N"],
-) -> Targets:
-    """Returns the targets after a frame, from the network's prediction in their search crops.
+) -> Float64[np.ndarray, "N 4"]:
+    """Returns the targets' boxes in a frame, xywh in pixels, from the network's prediction.
 
     Args:
         model: the model that made the prediction.
-        targets: targets before the frame.
+        bboxes: boxes around which the search crops were taken, xywh in pixels.
         frame: frame of the search crops.
-        recovery: recovery from target loss.
         boxes: predicted boxes, cxcywh in normalised coordinates of the search crop.
         scales: scales of the search crops, crop pixels per frame pixel.
-        scores: scores of the predicted boxes.
     """
     boxes = boxes.astype(np.float64)
-    bboxes = crop_to_frame(boxes, targets.bboxes, scales, model.config.search_size)
-    bboxes = clip_to_frame(bboxes, frame.shape[0], frame.shape[1])
-    return recovery.update(targets, bboxes, scores)
+    in_frame = crop_to_frame(boxes, bboxes, scales, model.config.search_size)
+    return clip_to_frame(in_frame, frame.shape[0], frame.shape[1])
 
 
 def select(states: Sequence[TrackerState], rows: Sequence[int]) -> TrackerState:
@@ -134,13 +124,12 @@ def select(states: Sequence[TrackerState], rows: Sequence[int]) -> TrackerState:
         states: at least one state.
         rows: indices of the selected targets in the concatenation, at least one.
     """
-    counts = [len(state.targets.bboxes) for state in states]
+    counts = [len(state.bboxes) for state in states]
     real = np.concatenate([np.arange(_padded(count)) < count for count in counts])
     places = np.flatnonzero(real)  # rows of the modulations that are not padding
     padded = np.resize(places[rows], _padded(len(rows)))
-    fields = (vars(state.targets).values() for state in states)
-    targets = Targets(*(np.concatenate(each)[rows] for each in zip(*fields, strict=True)))
-    return TrackerState(targets, _gather([state.modulation for state in states], padded))
+    bboxes = np.concatenate([state.bboxes for state in states])[rows]
+    return TrackerState(bboxes, _gather([state.modulation for state in states], padded))
 
 
 @jax.jit
@@ -161,18 +150,17 @@ class Tracker:
 
     Args:
         model: the network and its weights.
-        recovery: recovery from target loss; off by default.
     """
 
-    def __init__(self, model: Model, recovery: Recovery = OFF):
-        self._model, self._recovery = model, recovery
+    def __init__(self, model: Model):
+        self._model = model
         self._state: TrackerState | None = None  # None without targets
         self._ids: list[int] | None = None  # None before the first
         self._next_id = 0
         self._single = False
 
     def __repr__(self) -> str:
-        return f"Tracker({self._model!r}, {self._recovery!r}, ids={self.ids})"
+        return f"Tracker({self._model!r}, ids={self.ids})"
 
     def init(
         self, frame: Frame, init_bbox: Float[np.ndarray, "4"] | Float[np.ndarray, "N 4"] | Sequence
@@ -253,21 +241,9 @@ class Tracker:
         if self._ids == []:
             check_frame(frame)
             return np.zeros((0, 4)), np.zeros(0)
-        self._state, scores = advance(self._model, self._started(), frame, self._recovery)
-        bboxes = self._state.targets.bboxes.copy()
+        self._state, scores = advance(self._model, self._started(), frame)
+        bboxes = self._state.bboxes.copy()
         return (bboxes[0], float(scores[0])) if self._single else (bboxes, scores)
-
-    @property
-    def lost(self) -> Any:
-        """Whether the target is lost; for N targets an array [N]. Always False without recovery.
-
-        Raises:
-            InputError: `init` was not called.
-        """
-        if self._ids == []:
-            return np.zeros(0, bool)
-        lost = self._recovery.lost(self._started().targets)
-        return bool(lost[0]) if self._single else lost
 
     def _started(self) -> TrackerState:
         if self._state is None:
@@ -334,12 +310,12 @@ def check_init_bboxes(bboxes: Float[np.ndarray, "N 4"], height: int, width: int)
 def _crops(
     frame: Frame,
     bboxes: Float[np.ndarray, "N 4"],
-    factors: Float[np.ndarray, " N"],
+    factor: float,
     size: int,
 ) -> tuple[UInt8[np.ndarray, "padded size size 3"], Float[np.ndarray, " N"]]:
     crops = np.zeros((_padded(len(bboxes)), size, size, 3), np.uint8)
     scales = np.empty(len(bboxes))
-    for row, (bbox, factor) in enumerate(zip(bboxes, factors.tolist(), strict=True)):
+    for row, bbox in enumerate(bboxes):
         crops[row], scales[row] = crop_square(frame, bbox, factor, size)
     return crops, scales
 

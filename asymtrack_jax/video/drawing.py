@@ -2,10 +2,11 @@
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from asymtrack_jax.boxes import xywh_to_xyxy
 from asymtrack_jax.data.sequences import Frame
+from asymtrack_jax.video.step import LOST_SCORE
 
 Colour = tuple[int, int, int]  # RGB
 
@@ -20,7 +21,6 @@ def annotate(
     targets: Int[np.ndarray, " N"],
     bboxes: Float[np.ndarray, "N 4"],
     scores: Float[np.ndarray, " N"],
-    lost: Bool[np.ndarray, " N"],
     status: str,
     truth: Float[np.ndarray, "4"] | None = None,
 ) -> Frame:
@@ -30,8 +30,7 @@ def annotate(
         frame: uint8 RGB.
         targets: ids, which determine the colours; written at the boxes unless 0 is the only one.
         bboxes: xywh in pixels.
-        scores: scores, written at the boxes.
-        lost: whether each target is lost; its box is dashed.
+        scores: scores, written at the boxes; below `LOST_SCORE` a box is dashed.
         status: text for the bottom left corner.
         truth: true box, xywh in pixels, NaN where the target is absent; None if it is not known.
 
@@ -42,13 +41,12 @@ def annotate(
     line = max(2, round(min(frame.shape[:2]) / 270))
     if truth is not None and np.isfinite(truth).all():
         draw_box(frame, truth, TRUE_COLOUR, max(1, line // 2))
-    rows = zip(targets.tolist(), bboxes, scores, lost.tolist(), strict=True)
-    for target, bbox, score, gone in rows:
-        colour = COLOURS[target % len(COLOURS)]
-        draw_box(frame, bbox, colour, line, dashed=gone)
+    for target, bbox, score in zip(targets.tolist(), bboxes, scores.tolist(), strict=True):
+        lost, colour = score < LOST_SCORE, COLOURS[target % len(COLOURS)]
+        draw_box(frame, bbox, colour, line, dashed=lost)
         x, y = np.rint(bbox[:2].clip(-_FAR, _FAR)).astype(int).tolist()
         number = f"{target}: " if targets.tolist() != [0] else ""
-        write(frame, f"{number}{'lost ' * gone}{score:.2f}", x, y - line, colour)
+        write(frame, f"{number}{'lost ' * lost}{score:.2f}", x, y - line, colour)
     write(frame, status, 0, frame.shape[0], _WHITE)
     return frame
 

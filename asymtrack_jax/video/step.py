@@ -7,6 +7,8 @@ from jaxtyping import Bool, Float, Int
 
 from asymtrack_jax.data.sequences import Frame
 
+# A target counts as lost while its calibrated score, the expected overlap (IoU), is lower.
+LOST_SCORE = 0.25
 NO_FRAME: Frame = np.zeros((0, 0, 3), np.uint8)  # placeholder in steps stored without frames
 
 
@@ -39,11 +41,6 @@ class MultiTracker(Protocol):
         """Ids of the targets."""
         ...
 
-    @property
-    def lost(self) -> Any:
-        """Whether each target is lost, [N]."""
-        ...
-
 
 class Step(NamedTuple):
     """One frame and the targets' boxes in it.
@@ -53,7 +50,6 @@ class Step(NamedTuple):
         targets: ids of the targets.
         bboxes: xywh in pixels.
         scores: scores of the boxes; 1 where the box was given by the user.
-        lost: whether each target is lost; its box is then the last confident one.
         seconds: duration of the tracker's update; NaN in the first frame.
     """
 
@@ -61,8 +57,12 @@ class Step(NamedTuple):
     targets: Int[np.ndarray, " N"]
     bboxes: Float[np.ndarray, "N 4"]
     scores: Float[np.ndarray, " N"]
-    lost: Bool[np.ndarray, " N"]
     seconds: float
+
+    @property
+    def lost(self) -> Bool[np.ndarray, " N"]:
+        """Whether each score is below `LOST_SCORE`."""
+        return self.scores < LOST_SCORE
 
     def without(self, target: int) -> "Step":
         """Returns the step without a target."""
@@ -71,7 +71,6 @@ class Step(NamedTuple):
             targets=self.targets[rows],
             bboxes=self.bboxes[rows],
             scores=self.scores[rows],
-            lost=self.lost[rows],
         )
 
     def with_box(self, target: int, bbox: Float[np.ndarray, "4"]) -> "Step":
@@ -82,5 +81,4 @@ class Step(NamedTuple):
             targets=np.insert(rest.targets, place, target),
             bboxes=np.insert(rest.bboxes, place, bbox, axis=0),
             scores=np.insert(rest.scores, place, 1.0),
-            lost=np.insert(rest.lost, place, False),
         )

@@ -60,14 +60,14 @@ def track_video(
     for index, frame in enumerate(frames):
         if index == 0:
             tracker.init(frame, init_bboxes)
-            scores, lost = np.ones(len(init_bboxes)), np.zeros(len(init_bboxes), bool)
-            yield Step(frame, np.array(tracker.ids), init_bboxes, scores, lost, math.nan)
+            scores = np.ones(len(init_bboxes))
+            yield Step(frame, np.array(tracker.ids), init_bboxes, scores, math.nan)
         else:
             start = time.perf_counter()
             bboxes, scores = tracker.update(frame)
             seconds = time.perf_counter() - start
             targets = np.array(tracker.ids, int)
-            yield Step(frame, targets, bboxes, np.asarray(scores), tracker.lost, seconds)
+            yield Step(frame, targets, bboxes, np.asarray(scores), seconds)
 
 
 def track_to_files(
@@ -106,7 +106,7 @@ def track_to_files(
         rate = update_rate(seconds, RATE_WINDOW)
         status = f"#{len(steps)}" + ("" if math.isnan(rate) else f"  {rate:.0f} fps")
         truth = None if source.truth is None else source.truth[len(steps)]
-        return drawing.annotate(*step[:5], status, truth)
+        return drawing.annotate(*step[:4], status, truth)
 
     progress = tqdm.tqdm(total=source.num_frames, unit="frame", desc="compiling (up to 15 s)")
     with _stop_on_interrupt() as stop, progress, video:
@@ -139,10 +139,10 @@ def check_output(video: Path, source: FrameSource) -> None:
 def tracks_of(steps: Sequence[Step]) -> Tracks:
     """Collects the boxes of all frames of a video in one table."""
     counts = [len(step.targets) for step in steps]
-    columns = zip(*(step[1:5] for step in steps), strict=True)
-    targets, bboxes, scores, lost = (np.concatenate(column) for column in columns)
+    columns = zip(*(step[1:4] for step in steps), strict=True)
+    targets, bboxes, scores = (np.concatenate(column) for column in columns)
     frames = np.repeat(np.arange(len(steps)), counts)
-    return Tracks(len(steps), frames, targets, bboxes, scores, lost)
+    return Tracks(len(steps), frames, targets, bboxes, scores)
 
 
 def summary(tracked: TrackingResult, source: FrameSource, video: Path, boxes: Path) -> str:

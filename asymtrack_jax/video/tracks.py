@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float64, Int
 from asymtrack_jax.data.readers.text import read_boxes, read_lines
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.files import write_atomically
+from asymtrack_jax.video.step import LOST_SCORE
 
 SUFFIXES = (".txt", ".csv", ".jsonl")
 FIELDS = ("frame", "target", "x", "y", "w", "h", "score", "lost")
@@ -28,7 +29,6 @@ class Tracks:
         targets: id of the target of each row, from 0.
         bboxes: xywh in pixels.
         scores: scores of the boxes; 1 where the box was given by the user.
-        lost: whether the target was lost; the box is then the last confident one.
     """
 
     num_frames: int
@@ -36,7 +36,11 @@ class Tracks:
     targets: Int[np.ndarray, " rows"]
     bboxes: Float64[np.ndarray, "rows 4"]
     scores: Float64[np.ndarray, " rows"]
-    lost: Bool[np.ndarray, " rows"]
+
+    @property
+    def lost(self) -> Bool[np.ndarray, " rows"]:
+        """Whether each score is below `LOST_SCORE`."""
+        return self.scores < LOST_SCORE
 
     @property
     def num_targets(self) -> int:

@@ -37,7 +37,7 @@ def test_functions_run_and_are_measured(backend):
     assert backend.facts["kernels"] == "XLA"
     prediction = backend.functions["step"]()
     np.testing.assert_array_equal(prediction.boxes, backend.outputs["boxes"])
-    (tracked,) = backend.functions["tracking 48p"]()[0].targets.bboxes
+    (tracked,) = backend.functions["tracking 48p"]()[0].bboxes
     (followed,) = backend.functions[VIDEO]().bboxes
     for x, y, w, h in (tracked, *followed):
         assert 0 <= x < x + w <= 64

@@ -22,8 +22,6 @@ from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import benchmarks, command
 from asymtrack_jax.evaluation.benchmarks import BENCHMARKS
 from asymtrack_jax.models import checkpoint
-from asymtrack_jax.tracking.calibration import Calibration
-from asymtrack_jax.tracking.recovery import Recovery
 from tests.evaluation.sequences import FakeSlots, write_sequences
 
 
@@ -85,7 +83,7 @@ def fake(monkeypatch):
     monkeypatch.setattr(command.plots, "write_plots", lambda report, directory: {})
     monkeypatch.setattr(command.plots, "write_reliability", lambda *arguments: {})
 
-    def slots(model, count, recovery):
+    def slots(model, count):
         counts.append(count)
         return FakeSlots(count)
 
@@ -192,22 +190,8 @@ def test_data_sets_are_found_below_one_folder_and_results_have_a_place(place, fa
     assert "4 of 4 sequences, 13 frames" in capsys.readouterr().out
     manifest = json.loads((output / "boxes" / "manifest.json").read_text())
     assert manifest["checkpoint_sha256"] == checkpoint.sha256(weights.TINY)
-    assert manifest["recovery"] is None
     with pytest.raises(InputError, match=r"no folder .*root/otb100: expected OTB100"):
         evaluate.main(["--dataset", "otb100"])
-
-
-def test_recovery_is_asked_for_and_goes_by_calibrated_scores(place, fake, model, monkeypatch):
-    arguments = ["--dataset", "folder", "--recover"]
-    with pytest.raises(InputError, match="not calibrated"):
-        evaluate.main(arguments)
-    monkeypatch.setattr(model, "calibration", Calibration(1.0, 0.0))
-    assert evaluate.main(arguments) == 0
-    boxes = place / "results" / "folder" / "boxes"
-    manifest = json.loads((boxes / "manifest.json").read_text())
-    assert manifest["recovery"] == dataclasses.asdict(Recovery())
-    with pytest.raises(InputError, match=r"results of another run .*recovery"):
-        evaluate.main(arguments[:-1])
 
 
 def test_results_of_two_precisions_are_never_mixed(place, fake):
@@ -321,8 +305,8 @@ def test_trackers_of_others_are_run_and_compared(place, fake, monkeypatch, capsy
     assert "Still: 0 sequences finished now, 4 before" in capsys.readouterr().out
     with pytest.raises(InputError, match="two are called their_tracker-Still"):
         evaluate.main([*arguments, "their_tracker:Still"])
-    with pytest.raises(InputError, match="are the network's: add --tracker asymtrack"):
-        evaluate.main([*arguments[:-1], "--recover"])
+    with pytest.raises(InputError, match="is the network's: add --tracker asymtrack"):
+        evaluate.main([*arguments[:-1], "--batch-size", "2"])
 
 
 def test_sequences_are_selected_by_name(place, fake, capsys):

@@ -12,7 +12,6 @@ from asymtrack_jax.data.synthetic import render_clip
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.asymtrack import init_variables
-from asymtrack_jax.tracking.calibration import Calibration
 from asymtrack_jax.video import drawing
 from asymtrack_jax.video.sources import open_source
 from asymtrack_jax.video.writers import VideoWriter
@@ -77,17 +76,13 @@ def test_works_without_any_argument(tmp_path, model, monkeypatch, capsys):
     assert "mean IoU with the true boxes" in capsys.readouterr().out
 
 
-def test_an_animation_of_a_chosen_clip_with_recovery(tmp_path, model, monkeypatch):
+def test_an_animation_of_a_chosen_clip(tmp_path, model, monkeypatch):
     monkeypatch.setattr(track, "load", lambda directory: model)
     output = tmp_path / "track.gif"
-    arguments = ["--seed", "5", "--output", str(output), "--recover"]
-    with pytest.raises(InputError, match="not calibrated"):
-        track.main(arguments)
-    monkeypatch.setattr(model, "calibration", Calibration(1.0, 0.0))  # its scores are all low
+    arguments = ["--seed", "5", "--output", str(output)]
     assert track.main(arguments) == 0
     rows = np.loadtxt(tmp_path / "track.txt", delimiter=",")
     np.testing.assert_allclose(rows[0, :4], render_clip(1, (360, 480), seed=5).boxes[0], atol=1e-4)
-    np.testing.assert_array_equal(rows[5:, :4], np.tile(rows[0, :4], (len(rows) - 5, 1)))
     read, animation = cv2.imreadanimation(str(output))
     assert read
     assert len(animation.frames) == 60

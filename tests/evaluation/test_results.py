@@ -16,7 +16,6 @@ SECONDS, SCORES = np.array([0.5, 0.25]), np.array([1.0, 0.75])
 MANIFEST = {
     "checkpoint_sha256": "a1",
     "dataset": "folder",
-    "recovery": None,
     "result_format": "int",
     "origin": 0,
 }
@@ -88,10 +87,8 @@ def test_scores_must_be_from_0_to_1(tmp_path, text):
 
 @pytest.mark.parametrize("suffix", [".txt", ".csv", ".jsonl"])
 def test_files_of_a_followed_video_are_results(tmp_path, suffix):
-    no = np.zeros(2, bool)
-    write_tracks(
-        tmp_path / f"one{suffix}", Tracks(2, np.arange(2), np.zeros(2, int), BOXES, SCORES, no)
-    )
+    tracks = Tracks(2, np.arange(2), np.zeros(2, int), BOXES, SCORES)
+    write_tracks(tmp_path / f"one{suffix}", tracks)
     folder = ResultFolder("x", tmp_path)
     np.testing.assert_allclose(folder.read("one"), BOXES, atol=1e-4)
     np.testing.assert_array_equal(folder.read_scores("one"), SCORES)

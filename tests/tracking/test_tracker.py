@@ -8,7 +8,6 @@ from asymtrack_jax.errors import InputError
 from asymtrack_jax.models.asymtrack import AsymTrack
 from asymtrack_jax.models.fuse import fuse
 from asymtrack_jax.tracking.model import Model
-from asymtrack_jax.tracking.recovery import OFF
 from asymtrack_jax.tracking.tracker import TrackerState, advance, start
 
 
@@ -175,7 +174,7 @@ def assert_follows(tracker: Tracker, alone: dict[int, Tracker], seed: int) -> No
     """That the next frame's boxes are those of a tracker for each target, by id."""
     assert tracker.ids == list(alone)
     bboxes, scores = tracker.update(frame(seed=seed))
-    assert len(tracker.lost) == len(bboxes) == len(scores) == len(alone)
+    assert len(bboxes) == len(scores) == len(alone)
     for bbox, score, other in zip(bboxes, scores, alone.values(), strict=True):
         expected_bbox, expected_score = other.update(frame(seed=seed))
         np.testing.assert_allclose(bbox, expected_bbox, atol=1e-3)
@@ -204,7 +203,7 @@ def test_targets_come_and_go_without_touching_the_others(model):
     for target in list(alone):
         tracker.remove(target)
     bboxes, scores = tracker.update(frame(seed=7))
-    assert (bboxes.shape, scores.shape, tracker.lost.shape) == ((0, 4), (0,), (0,))
+    assert (bboxes.shape, scores.shape) == ((0, 4), (0,))
     assert tracker.add(frame(seed=7), BBOX) == 4
     tracker.init(frame(seed=7), BBOX)
     assert tracker.ids == [0]
@@ -245,7 +244,7 @@ def test_one_target_more_seldom_compiles(model, monkeypatch):
 def test_the_state_is_a_pytree_of_arrays(model):
     state = start(model, frame(), np.array([BBOX, BBOX]))
     leaves = jax.tree.leaves(state)
-    assert len(leaves) == 3 + len(jax.tree.leaves(state.modulation))
+    assert len(leaves) == 1 + len(jax.tree.leaves(state.modulation))
     assert all(isinstance(leaf, np.ndarray | jax.Array) for leaf in leaves)
     copied = jax.tree.map(lambda leaf: leaf.copy(), state)
     assert isinstance(copied, TrackerState)
@@ -255,6 +254,6 @@ def test_the_state_is_a_pytree_of_arrays(model):
 
 
 def test_a_tracker_says_what_it_follows(model, tracker):
-    assert repr(Tracker(model)) == f"Tracker({model!r}, {OFF!r}, ids=[])"
+    assert repr(Tracker(model)) == f"Tracker({model!r}, ids=[])"
     tracker.add(frame(), BBOX)
     assert repr(tracker).endswith("ids=[0, 1])")

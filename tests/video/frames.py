@@ -32,7 +32,6 @@ class FakeTracker:
     def __init__(self, on_update=lambda index: None):
         self.index, self.on_update = 0, on_update
         self.ids: list[int] = []
-        self.lost = np.zeros(0, bool)
 
     def init(self, frame, init_bbox):
         if (init_bbox < 0).any():
@@ -58,6 +57,6 @@ class FakeTracker:
         self.bboxes = {
             target: bbox + np.array([1, 0, 0, 0]) for target, bbox in self.bboxes.items()
         }
-        self.lost = np.array([self.index == 2 and target == 0 for target in self.ids], bool)
         bboxes = np.array([self.bboxes[target] for target in self.ids]).reshape(-1, 4)
-        return bboxes, np.full(len(bboxes), 0.5, np.float32)
+        scores = [0.125 if self.index == 2 and target == 0 else 0.5 for target in self.ids]
+        return bboxes, np.array(scores, np.float32)

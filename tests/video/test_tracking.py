@@ -41,7 +41,8 @@ def test_boxes_and_video_are_written(tmp_path):
     np.testing.assert_array_equal(tracks.bboxes, expected.reshape(-1, 4))
     assert tracks.frames.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     assert tracks.targets.tolist() == [0, 1] * 5
-    assert tracks.scores.tolist() == [1, 1] + [0.5] * 8
+    assert tracks.scores.tolist() == [1, 1, 0.5, 0.5, 0.125, *[0.5] * 5]
+    assert tracks.lost.tolist() == [score == 0.125 for score in tracks.scores]
     assert tracked.fps > 0
     assert not tracked.interrupted
     rows, count = written(tmp_path)
@@ -49,13 +50,6 @@ def test_boxes_and_video_are_written(tmp_path):
     np.testing.assert_array_equal(rows.reshape(5, 2, 5)[..., :4], expected)
     np.testing.assert_array_equal(rows.reshape(5, 2, 5)[..., 4].ravel(), tracks.scores)
     assert (tmp_path / "out.txt").read_text().splitlines()[0].startswith("10.0000,12.0000,20.2500,")
-
-
-def test_what_is_lost_is_drawn_so(tmp_path, monkeypatch):
-    drawn, annotate = [], drawing.annotate
-    monkeypatch.setattr(drawing, "annotate", lambda *a: drawn.append(a[4].tolist()) or annotate(*a))
-    run(tmp_path, FakeTracker(), source_of(4))
-    assert drawn == [[False, False], [False, False], [True, False], [False, False]]
 
 
 def test_frames_are_not_kept(tmp_path):
@@ -164,7 +158,7 @@ def test_what_is_done_in_the_window_is_tracked_and_written(tmp_path, monkeypatch
 
 def test_the_true_box_is_drawn_and_compared(tmp_path, monkeypatch):
     drawn, annotate = [], drawing.annotate
-    monkeypatch.setattr(drawing, "annotate", lambda *a: drawn.append(a[6].tolist()) or annotate(*a))
+    monkeypatch.setattr(drawing, "annotate", lambda *a: drawn.append(a[5].tolist()) or annotate(*a))
     truth = np.array([[0.0, 0, 10, 10], [1, 0, 10, 10], [np.nan] * 4])
     source = FrameSource(FRAME, iter([FRAME] * 3), num_frames=3, truth=truth)
     tracked = run(tmp_path, FakeTracker(), source, truth[:1])
@@ -176,7 +170,7 @@ def test_the_true_box_is_drawn_and_compared(tmp_path, monkeypatch):
 def test_summary_gives_what_is_known():
     bboxes = np.array([[0, 0, 10, 10], [0, 0, 10, 10], [5, 0, 10, 10]], float)
     zeros = np.zeros(3, int)
-    tracks = Tracks(3, np.arange(3), zeros, bboxes, np.ones(3), zeros == 1)
+    tracks = Tracks(3, np.arange(3), zeros, bboxes, np.ones(3))
     paths = Path("x/out.mp4"), Path("x/out.csv")
     truth = np.tile([[0.0, 0.0, 10.0, 10.0]], (8, 1))
     source = FrameSource(FRAME, iter([]), num_frames=8, truth=truth)
@@ -184,7 +178,7 @@ def test_summary_gives_what_is_known():
     assert "3 of 8 frames, 1 target(s): x/out.mp4 and x/out.csv" in text
     assert "12.3 frames/s" in text
     assert "mean IoU with the true boxes: 0.667" in text
-    first = Tracks(1, *(column[:1] for column in (zeros, zeros, bboxes, np.ones(3), zeros == 1)))
+    first = Tracks(1, *(column[:1] for column in (zeros, zeros, bboxes, np.ones(3))))
     source = FrameSource(FRAME, iter([]), truth=truth)
     text = summary(TrackingResult(first, np.nan, True), source, *paths)
     assert text == "interrupted: 1 frames, 1 target(s): x/out.mp4 and x/out.csv"

@@ -11,16 +11,14 @@ ONE = Tracks(
     np.arange(3),
     np.zeros(3, int),
     np.array([[1.5, 2, 3, 4], [2.25, 2, 3, 4], [3, 2, 3.125, 4]]),
-    np.array([1, 0.5, 0.25]),
-    np.array([False, False, True]),
+    np.array([1, 0.5, 0.125]),
 )
 TWO = Tracks(  # the second comes and the first goes
     3,
     np.array([0, 1, 1, 2]),
     np.array([0, 0, 1, 1]),
     np.array([[1.0, 2, 3, 4], [2, 2, 3, 4], [5, 6, 7, 8], [6, 6, 7, 8]]),
-    np.array([1, 0.5, 1, 0.75]),
-    np.array([False, True, False, False]),
+    np.array([1, 0.125, 1, 0.75]),
 )
 
 
@@ -40,7 +38,7 @@ def test_each_kind_says_what_it_holds(tmp_path):
     write_tracks(tmp_path / "a.csv", TWO)
     lines = (tmp_path / "a.csv").read_text().splitlines()
     assert lines[0] == "frame,target,x,y,w,h,score,lost"
-    assert lines[2] == "1,0,2.0000,2.0000,3.0000,4.0000,0.5000,1"
+    assert lines[2] == "1,0,2.0000,2.0000,3.0000,4.0000,0.1250,1"
     write_tracks(tmp_path / "a.jsonl", TWO)
     assert json.loads((tmp_path / "a.jsonl").read_text().splitlines()[2]) == {
         **{"frame": 1, "target": 1, "x": 5, "y": 6, "w": 7, "h": 8, "score": 1, "lost": False}
@@ -49,7 +47,7 @@ def test_each_kind_says_what_it_holds(tmp_path):
     table = np.loadtxt(tmp_path / "a.txt", delimiter=",").reshape(3, 2, 5)
     assert np.isnan(table[0, 1]).all()
     assert np.isnan(table[2, 0]).all()
-    np.testing.assert_array_equal(table[1], [[2, 2, 3, 4, 0.5], [5, 6, 7, 8, 1]])
+    np.testing.assert_array_equal(table[1], [[2, 2, 3, 4, 0.125], [5, 6, 7, 8, 1]])
     with pytest.raises(InputError, match=r"must end in one of \.txt, \.csv, \.jsonl"):
         write_tracks(tmp_path / "a.xml", TWO)
 

@@ -30,7 +30,7 @@ def press(monkeypatch):
         monkeypatch.setattr(cv2, "selectROI", roi)
         tracker = FakeTracker()
         tracker.init(FRAME, BOXES)
-        step = Step(FRAME, np.arange(2), BOXES, np.array([0.5, 0.6]), np.array([False, True]), 0.1)
+        step = Step(FRAME, np.arange(2), BOXES, np.array([0.5, 0.125]), 0.1)
         step, go_on = window.Window().present(tracker, step, lambda step: step.frame.copy())
         assert not left
         assert step.targets.tolist() == tracker.ids
@@ -58,7 +58,7 @@ def test_a_target_is_added(press):
     tracker, step, *_ = press("a.")
     assert tracker.ids == [0, 1, 2]
     np.testing.assert_array_equal(step.bboxes, [*BOXES, DRAWN])
-    assert step.scores.tolist() == [0.5, 0.6, 1]
+    assert step.scores.tolist() == [0.5, 0.125, 1]
     assert step.lost.tolist() == [False, True, False]
     np.testing.assert_array_equal(tracker.bboxes[2], DRAWN)
 
