@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -49,8 +48,8 @@ def address(tmp_path_factory, variables) -> Iterator[str]:
         assert f"http://127.0.0.1:{port}" in server.stdout.readline()
         yield f"http://127.0.0.1:{port}"
     finally:
-        server.send_signal(signal.SIGINT)
-        server.communicate()
+        server.terminate()  # a process in the background may ignore SIGINT
+        server.communicate(timeout=30)
 
 
 @pytest.fixture

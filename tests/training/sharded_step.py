@@ -46,17 +46,21 @@ def start() -> dict:
 
 
 def batch() -> Batch:
+    """Normalised images and boxes, float64."""
     rng = np.random.default_rng(1)
     size, sides = CONFIG.train.batch_size, (MODEL.template_size, MODEL.search_size)
-    pixels = [rng.integers(0, 256, (size, side, side, 3), np.uint8) for side in sides]
-    boxes = rng.uniform(0.2, 0.4, (size, 4)).astype(np.float32)
-    return Batch(pixels[0], pixels[1], boxes)
+    images = [rng.standard_normal((size, side, side, 3)) for side in sides]
+    return Batch(images[0], images[1], rng.uniform(0.2, 0.4, (size, 4)))
 
 
-def take_step(mesh, variables: dict, share: Batch):
-    """State and metrics after one step from `variables`."""
+def start_in_double() -> dict:
+    return jax.tree.map(lambda array: array.astype(np.float64), start())
+
+
+def take_step(mesh, share: Batch):
+    """State and metrics after one step; float64 (within `jax.enable_x64`), to compare exactly."""
     step = devices.jit_train_step(make_train_step(MODEL, CONFIG.train), mesh)
-    state = devices.replicate(mesh, create_state(variables, CONFIG.train))
+    state = devices.replicate(mesh, create_state(start_in_double(), CONFIG.train))
     return step(state, devices.put_batch(mesh, share))
 
 
@@ -107,9 +111,12 @@ def main(directory: Path) -> None:
     assert not devices.any_process(False, 30)
 
     share = jax.tree.map(lambda array: np.split(array, processes)[this], batch())
-    state, metrics = take_step(mesh, start(), share)
-    np.savez(directory / f"result{this}.npz", *arrays((state, metrics)))
-    with contextlib.closing(Checkpoints(directory / "of_eight", CONFIG)) as checkpoints:
+    with (
+        jax.enable_x64(True),
+        contextlib.closing(Checkpoints(directory / "of_eight", CONFIG)) as checkpoints,
+    ):
+        state, metrics = take_step(mesh, share)
+        np.savez(directory / f"result{this}.npz", *arrays((state, metrics)))
         assert checkpoints.due(7)  # none was saved
         checkpoints.save(state)
     devices.wait_for_all()
