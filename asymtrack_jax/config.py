@@ -227,6 +227,8 @@ class Augmentation:
         colour_jitter: maximum relative change of contrast and saturation, uniform, drawn per crop.
         motion_blur: probability of motion blur, drawn per crop.
         jpeg: probability of JPEG compression artefacts, drawn per crop.
+        low_resolution: probability that both crops lose resolution, by 1.5 to 4 times, as those of
+            a small target.
     """
 
     centre_jitter: float = 3.5
@@ -244,6 +246,7 @@ class Augmentation:
     colour_jitter: float = 0.0
     motion_blur: float = 0.0
     jpeg: float = 0.0
+    low_resolution: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -111,6 +111,9 @@ def make_pair(
         images[1] = distort.add_distractor(rng, images[1], box)
     if _drawn(rng, augmentation.occlusion):
         images[1] = distort.occlude(rng, images[1], box)
+    if _drawn(rng, augmentation.low_resolution):
+        factor = distort.draw_reduction(rng)
+        images = [distort.reduce_resolution(image, factor) for image in images]
     images = [_distorted(rng, image, augmentation) for image in images]
 
     gains = rng.uniform(1 - augmentation.brightness, 1 + augmentation.brightness, 2)

@@ -17,6 +17,7 @@ _ATTEMPTS = 8  # random positions of a distractor
 _MAX_OCCLUSION = 0.15  # fraction of the target's area that a distractor may occlude
 _MAX_BLUR = 0.05  # length of motion blur over the image's height
 _QUALITIES = (15, 70)  # range of JPEG qualities
+_REDUCTIONS = (1.5, 4.0)  # range of the reduction of resolution
 
 
 def jitter_colours(rng: np.random.Generator, image: Image, strength: float) -> Image:
@@ -47,6 +48,18 @@ def motion_blur(rng: np.random.Generator, image: Image) -> Image:
     across = np.abs(x * math.sin(angle) - y * math.cos(angle))
     kernel = np.clip((length + 1) / 2 - along, 0, 1) * np.clip(1 - across, 0, 1)
     return cv2.filter2D(image, -1, kernel / kernel.sum())  # pyright: ignore[reportReturnType]
+
+
+def draw_reduction(rng: np.random.Generator) -> float:
+    """Draws a factor from 1.5 to 4, log-uniformly, for `reduce_resolution`."""
+    return math.exp(rng.uniform(*np.log(_REDUCTIONS)))
+
+
+def reduce_resolution(image: Image, factor: float) -> Image:
+    """Downsamples an image by `factor` and enlarges it again, like the crop of a small target."""
+    size = [max(1, round(side / factor)) for side in image.shape[1::-1]]
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)  # pyright: ignore[reportReturnType]
 
 
 def compress_jpeg(rng: np.random.Generator, image: Image) -> Image:

@@ -24,6 +24,7 @@ OPTIONS = {
     "colour_jitter": 0.5,
     "motion_blur": 1.0,
     "jpeg": 1.0,
+    "low_resolution": 1.0,
 }
 
 
@@ -112,6 +113,21 @@ def test_compressing_leaves_the_picture():
     compressed = distort.compress_jpeg(generator(), smooth)
     assert not np.array_equal(compressed, smooth)
     assert np.abs(compressed.astype(int) - smooth).mean() < 8
+
+
+def test_a_pair_loses_resolution_alike():
+    factors = [distort.draw_reduction(generator(seed)) for seed in range(100)]
+    assert 1.5 <= min(factors) < 1.6
+    assert 3.8 < max(factors) <= 4.0
+    waves = np.tile(np.arange(64)[:, None] % 8 < 4, (1, 64)).astype(np.uint8)[..., None] * [
+        [200] * 3
+    ]
+    spread = [
+        np.std(distort.reduce_resolution(waves.astype(np.uint8), factor))
+        for factor in (1.0, 2.0, 4.0)
+    ]
+    np.testing.assert_allclose(spread[0], 100)
+    assert spread[0] > spread[1] > spread[2]
 
 
 @pytest.mark.parametrize("seed", range(8))
