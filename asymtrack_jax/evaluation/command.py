@@ -22,7 +22,6 @@ from asymtrack_jax.evaluation import (
     report,
     results,
     runner,
-    sheet,
     submissions,
     tables,
 )
@@ -282,27 +281,21 @@ def _report(
     if options.sequences:
         notes.append(f"only the {len(sequences)} sequences that --sequences names")
     shown: dict[str, str] = {}
-    worst: dict[str, str] = {}
     try:
         shown |= plots.write_plots(compared, output)
         try:
             shown |= plots.write_reliability(compared, annotated, output)
         except InputError as error:
             notes.append(f"no plot of scores: {error}")
-        try:
-            worst = sheet.write_contact_sheet(compared, annotated, output)
-        except InputError as error:
-            if options.tracker or not options.results:  # scoring alone needs no images
-                notes.append(f"no contact sheet: {error}")
         compared = dataclasses.replace(compared, notes=notes)
-        tables.write(compared, output, shown | worst)
+        tables.write(compared, output)
         page.write(compared, annotated, output, shown)
     except OSError as error:
         print(tables.text(compared))
         print(f"the report could not be written: {error}", file=sys.stderr)
         return False
     print(tables.text(compared))
-    others = ", ".join([tables.MARKDOWN, tables.JSON, *shown.values(), *worst.values()])
+    others = ", ".join([tables.JSON, *shown.values()])
     print(f"report: {output / page.NAME}, with {others}")
     return True
 
