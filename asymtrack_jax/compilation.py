@@ -79,7 +79,7 @@ class Jitted:
         self.lower = self._jitted.lower
 
     def __call__(self, *arguments: Any) -> Any:
-        """What the function returns."""
+        """Calls the function."""
         traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments))
         return (self._nested if traced else self._jitted)(*arguments)
 

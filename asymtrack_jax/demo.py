@@ -39,11 +39,11 @@ COLOURS = {str(i): "#{:02x}{:02x}{:02x}".format(*rgb) for i, rgb in enumerate(dr
 
 @dataclasses.dataclass
 class Session:
-    """What one open page is about.
+    """State of one open page.
 
     Attributes:
         video: path of the video; None for a rendered clip.
-        seed: of the rendered clip.
+        seed: random seed of the rendered clip.
         first_frame: uint8 RGB.
         corners: x, y in pixels of the first frame; two in a row make a box.
         tracking: whether a video is being tracked; the loop stops when it is set to false.

@@ -1,4 +1,4 @@
-"""Benchmarks by name: where their sequences are read from, and how they are scored."""
+"""Benchmarks by name: their readers and protocols."""
 
 import dataclasses
 import functools
@@ -22,19 +22,19 @@ Attributes = Mapping[str, Set[str]]  # names of sequences by attribute
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """A data set as it is evaluated.
+    """A dataset and its evaluation.
 
     Attributes:
-        read: reads sequences below the data set's folder; raises `InputError`.
-        protocol: name of the protocol in `protocols.PROTOCOLS` that its numbers are quoted in.
-        layout: what must be in the folder; empty if it needs none.
-        folder: its name below the folder of all data sets.
-        num_sequences: of the whole set, where it is fixed.
-        prefix: what the field's result files have before a sequence's name.
-        origin: what the top-left pixel's x and y are in the field's result files. Their numbers are
-            those of the data set's own annotation, which OTB's counts from 1.
-        server: whose evaluation server scores it, since its annotation is withheld.
-        attributes: reads which sequences have which attribute.
+        read: reads the selected sequences in the dataset's folder; raises `InputError`.
+        protocol: name in `protocols.PROTOCOLS` of the protocol of its published numbers.
+        layout: description of the expected files, for messages; empty if it needs no folder.
+        folder: name of its folder within the folder of all datasets.
+        num_sequences: number of sequences of the whole dataset; None if it is not fixed.
+        prefix: prefix of a sequence's name in published result files.
+        origin: x and y of the top-left pixel in published result files; 1 for OTB, whose
+            annotation counts from 1.
+        server: name of the evaluation server, if the annotation is withheld.
+        attributes: reads the names of sequences by attribute.
     """
 
     read: Callable[[Path, Selection], list[Sequence]]
@@ -53,7 +53,7 @@ def _rendered(_: Path, selection: Selection) -> list[Sequence]:
 
 
 def lasot_attributes() -> Attributes:
-    """Which sequences of LaSOT's testing set have each of its 14 attributes."""
+    """Returns the names of LaSOT's test sequences by each of its 14 attributes."""
     rows = table("lasot_attributes")
     return {
         name: frozenset(row["sequence"] for row in rows if row[column] == "1")
@@ -118,13 +118,13 @@ def read_sequences(name: str, data_dir: Path | None, selection: Selection = ALL)
     """Reads the annotations of a benchmark.
 
     Args:
-        name: in `BENCHMARKS`.
-        data_dir: the data set's own folder; None for the one of its name in the folder that the
+        name: name in `BENCHMARKS`.
+        data_dir: folder of the dataset; None for `Benchmark.folder` within the folder that the
             environment variable ASYMTRACK_DATA names.
-        selection: which sequences.
+        selection: the sequences to read.
 
     Raises:
-        InputError: no folder is named, or it does not hold what it should; no sequence has a
+        InputError: no folder is named, its files are missing or invalid, or no sequence has a
             selected name.
     """
     benchmark = BENCHMARKS[name]
@@ -140,5 +140,5 @@ def read_sequences(name: str, data_dir: Path | None, selection: Selection = ALL)
 
 
 def is_annotated(sequence: Sequence) -> bool:
-    """Whether more than the first box is known, so that a result can be scored."""
+    """Tells whether more than the first box is known, so that a result can be scored."""
     return len(sequence.boxes) == 1 or not np.isnan(sequence.boxes[1:]).all()

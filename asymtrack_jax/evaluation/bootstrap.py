@@ -1,4 +1,4 @@
-"""How sure a difference between two trackers is: a paired bootstrap over sequences."""
+"""Confidence interval of the difference of two trackers: a paired bootstrap over sequences."""
 
 import numpy as np
 from jaxtyping import Float
@@ -12,7 +12,7 @@ def difference_interval(
     second: Float[np.ndarray, " sequences"],
     weights: Float[np.ndarray, " sequences"],
 ) -> tuple[float, float] | None:
-    """The 95 % interval of the difference of two trackers' weighted means, first less second.
+    """Computes the 95 % interval of the difference of two weighted means, first less second.
 
     Sequences are drawn with replacement, the same for both trackers, and the interval reaches from
     the 2.5th to the 97.5th percentile of the differences (Efron and Tibshirani, An Introduction to
@@ -21,10 +21,10 @@ def difference_interval(
     Args:
         first: a tracker's score on each sequence.
         second: the other tracker's.
-        weights: what each sequence counts for; those without weight are left out.
+        weights: weight of each sequence; those of weight 0 are left out.
 
     Returns:
-        Its ends; None for fewer than two sequences, which say nothing of the spread.
+        Its lower and upper end; None for fewer than two sequences.
     """
     counted = weights > 0
     number = int(counted.sum())

@@ -42,7 +42,7 @@ NETWORK = "asymtrack"  # what --tracker calls this package's network
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateOptions:
-    """What to evaluate, and how.
+    """Options of `asymtrack evaluate`.
 
     Attributes:
         dataset: the benchmark; by default rendered clips.
@@ -51,7 +51,7 @@ class EvaluateOptions:
         allow_missing: evaluate the sequences that are there, although others of the dataset are
             missing.
         checkpoint: its directory; by default the weights in the package.
-        tracker: what tracks; may be repeated, to compare. asymtrack is this package's network.
+        tracker: tracker to run; may be repeated, to compare. asymtrack is this package's network.
             opencv:NAME is OpenCV's csrt, dasiamrpn, kcf, mil, nano or vit, if it is built in, with
             options and model files as in opencv:nano?backbone=PATH&neckhead=PATH. MODULE:FACTORY is
             a class or function of your own; it is imported, and called for each sequence to make an
@@ -92,11 +92,11 @@ def evaluate(options: EvaluateOptions, arguments: Sequence[str]) -> int:
     """Evaluates; returns the exit status.
 
     Args:
-        options: what to do.
-        arguments: those that the command was given, for the manifest.
+        options: options of the command.
+        arguments: the command's arguments, for the manifest.
 
     Raises:
-        InputError: something that was asked for is not there, or not as it should be.
+        InputError: an option is invalid, or an input is missing or invalid.
     """
     if options.batch_size < 1 or options.workers < 1:
         raise InputError("--batch-size and --workers must be at least 1")
@@ -149,7 +149,7 @@ def _parse_shard(text: str) -> tuple[int, int]:
 
 @dataclasses.dataclass(frozen=True)
 class _Contestant:
-    """What tracks, and what the manifest says of it."""
+    """A tracker, and its description for the manifest."""
 
     slots: runner.Slots
     description: Mapping[str, Any]
@@ -158,7 +158,7 @@ class _Contestant:
 def _contestants(
     options: EvaluateOptions, specs: Iterable[str], num_sequences: int
 ) -> dict[str, _Contestant]:
-    """What tracks, by name; all are made before the first one tracks."""
+    """Makes all trackers, by name, before the first one tracks."""
     made: dict[str, _Contestant] = {}
     for spec in specs:
         if spec == NETWORK:
@@ -189,7 +189,7 @@ def _track(
     directory: Path,
     arguments: Sequence[str],
 ) -> runner.Run:
-    """Tracks what is not tracked yet."""
+    """Tracks the sequences that have no result yet."""
     origin = BENCHMARKS[options.dataset].origin if options.origin is None else options.origin
     result_format = results.ResultFormat(options.float_results, origin)
     manifest = results.make_manifest(
@@ -212,7 +212,7 @@ def _track(
 
 
 def _result_folders(options: EvaluateOptions) -> list[ResultFolder]:
-    """The folders of results that were named; an output of this command stands for its boxes."""
+    """Returns the folders of `--results`; for an output of this command its folder of boxes."""
     named: dict[str, ResultFolder] = {}
     for text in options.results:
         name, separator, rest = text.partition("=")
@@ -234,7 +234,7 @@ def _result_folders(options: EvaluateOptions) -> list[ResultFolder]:
 
 
 def _label(path: Path) -> str:
-    """What results in a folder are called: by its name, or its parent's if it is `boxes`."""
+    """Returns a label for results: the folder's name, or its parent's if it is `boxes`."""
     path = path.resolve()
     return path.parent.name if path.name == results.BOXES else path.name
 
@@ -313,7 +313,7 @@ def _submit(
 
 
 def _print_run(label: str, run: runner.Run) -> None:
-    """Says what came of a run: how fast it was, what took the time, and what went wrong."""
+    """Prints the number of sequences, the speed and the failures of a run."""
     print(f"{label}: {run.finished} sequences finished now, {run.skipped} before")
     if run.frames:
         rest = run.wall_seconds - run.waiting_seconds - run.tracker_seconds

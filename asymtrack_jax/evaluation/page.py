@@ -1,4 +1,4 @@
-"""report.html: a report as one file that opens anywhere, with plots and sequences to play."""
+"""`report.html`: a report as one self-contained file, with plots and sequences to play."""
 
 import base64
 import importlib.resources
@@ -41,9 +41,9 @@ def write(
     Sequences whose frames cannot be read are in the tables alone.
 
     Args:
-        report: what it says.
-        sequences: with the images.
-        directory: a folder that is there.
+        report: the report.
+        sequences: sequences with their images.
+        directory: an existing folder.
         pictures: PNG files in it, by title.
     """
     content = {
@@ -66,7 +66,7 @@ def write(
 
 
 def _strips(report: Report, sequences: Sequence[data.Sequence]) -> Iterator[dict[str, Any]]:
-    """What can be played, while the budget lasts: first of the beginning of the table."""
+    """Yields sequences to play, within the budget, in the order of the table by sequence."""
     by_name = {sequence.name: sequence for sequence in sequences}
     names = ordered(report)
     if len(names) > _FIRST + _LAST:
@@ -121,7 +121,7 @@ def _shown_boxes(tracker: TrackerScores, sequence: data.Sequence) -> Float[np.nd
 def _overlaps(
     predicted: Float[np.ndarray, "N 4"], annotated: Float[np.ndarray, "M 4"], points: list[int]
 ) -> list[float]:
-    """IoU at some frames; NaN where the target is absent."""
+    """Returns the IoU in some frames; NaN where the target is absent."""
     overlaps = boxes.iou(predicted[points], annotated[points])
     absent = ~(annotated[points, 2:] > 0).all(axis=1)
     return np.where(absent, np.nan, overlaps).round(3).tolist()
@@ -132,7 +132,7 @@ def _evenly(length: int, most: int) -> list[int]:
 
 
 def _small(frame: Frame) -> tuple[Frame, float]:
-    """A frame of at most `_WIDTH` pixels a side, and what it was multiplied by."""
+    """Returns a frame downscaled to at most `_WIDTH` pixels per side, and the scale."""
     scale = min(1.0, _WIDTH / max(frame.shape[:2]))
     if scale == 1:
         return frame, scale
@@ -145,7 +145,7 @@ def _uri(kind: str, content: bytes) -> str:
 
 
 def _without_nan(value: Any) -> Any:
-    """A JSON value with null for the numbers that JSON lacks."""
+    """Replaces numbers that JSON does not have by None."""
     if isinstance(value, dict):
         return {key: _without_nan(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Numbers that others published, from `published.csv`: references, not measured here."""
+"""Published numbers of trackers, from `published.csv`; they were not measured here."""
 
 import csv
 import dataclasses
@@ -13,9 +13,9 @@ class Published:
     """A tracker's published numbers on a dataset.
 
     Attributes:
-        tracker: its name.
-        percent: percent by measure, those that the source gives.
-        source: where they are published.
+        tracker: name of the tracker.
+        percent: percent by measure, for the measures that the source gives.
+        source: publication of the numbers.
     """
 
     tracker: str
@@ -24,7 +24,7 @@ class Published:
 
 
 def published(dataset: str) -> list[Published]:
-    """The published numbers on a benchmark; none if the table has no row for it."""
+    """Returns the published numbers on a benchmark; empty if there are none."""
     resource = importlib.resources.files("asymtrack_jax.evaluation") / "published.csv"
     rows = csv.DictReader(resource.read_text(encoding="utf-8").splitlines())
     return [

@@ -1,4 +1,4 @@
-"""Result files scored by a protocol: trackers compared on the sequences that all have."""
+"""Scores result files by a protocol, and compares trackers on their common sequences."""
 
 import dataclasses
 import math
@@ -23,13 +23,13 @@ _FAR = 1_000_000  # pixels; no image is as large
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SequenceScores:
-    """A tracker on a sequence.
+    """Scores of a tracker on a sequence.
 
     Attributes:
         num_frames: length of the sequence.
-        scores: by the protocol.
-        notes: what is odd about the result, although it can be scored.
-        tracker_seconds: what the tracker took, without reading images; None if not recorded.
+        scores: scores by the protocol.
+        notes: oddities of the result, although it can be scored.
+        tracker_seconds: time of the tracker, without reading images; None if not recorded.
     """
 
     num_frames: int
@@ -40,15 +40,15 @@ class SequenceScores:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrackerScores:
-    """A tracker on a set.
+    """Scores of a tracker on a dataset.
 
     Attributes:
-        results: its files.
-        sequences: by name, those that all trackers of the report have.
-        overall: of the set.
-        attributes: of the sequences that have an attribute.
-        interval: 95 % interval of its main measure less that of the best tracker, as
-            `bootstrap.difference_interval` gives it; None for the best itself.
+        results: the tracker's result files.
+        sequences: scores by sequence, of the sequences that all trackers of the report have.
+        overall: scores of the dataset.
+        attributes: scores by attribute, of the sequences that have it.
+        interval: 95 % interval of the difference of the main measure from the best tracker's
+            (`bootstrap.difference_interval`); None for the best tracker.
     """
 
     results: ResultFolder
@@ -59,17 +59,17 @@ class TrackerScores:
 
     @property
     def label(self) -> str:
-        """What tables and plots call it."""
+        """Name in tables and plots."""
         return self.results.label
 
     @property
     def num_frames(self) -> int:
-        """Frames of the scored sequences."""
+        """Number of frames of the scored sequences."""
         return sum(each.num_frames for each in self.sequences.values())
 
     @property
     def rate(self) -> float | None:
-        """Frames a second of the tracker alone, over the sequences that have times."""
+        """Frames per second of the tracker alone, over the sequences with times."""
         timed = [each for each in self.sequences.values() if each.tracker_seconds]
         seconds = sum(each.tracker_seconds or 0.0 for each in timed)
         return sum(each.num_frames for each in timed) / seconds if timed else None
@@ -77,16 +77,16 @@ class TrackerScores:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Report:
-    """Trackers on a set, the best first.
+    """Scores of several trackers on a dataset.
 
     Attributes:
-        dataset: its name.
-        protocol: what scored them.
-        trackers: all on the same sequences.
-        num_sequences: of the whole set, scored or not.
-        attributes: the scored sequences by attribute.
-        notes: what a reader must know of the numbers.
-        published: numbers of others on the whole set, in the protocol's measures.
+        dataset: name of the dataset.
+        protocol: protocol of the scores.
+        trackers: trackers, the best first, on the same sequences.
+        num_sequences: number of sequences of the whole dataset.
+        attributes: names of the scored sequences by attribute.
+        notes: remarks that the numbers need.
+        published: published numbers on the whole dataset, in the protocol's measures.
     """
 
     dataset: str
@@ -99,16 +99,16 @@ class Report:
 
     @property
     def names(self) -> list[str]:
-        """The scored sequences."""
+        """Names of the scored sequences."""
         return list(self.trackers[0].sequences)
 
     @property
     def measures(self) -> list[str]:
-        """The protocol's measures, the main one first."""
+        """Names of the protocol's measures, the main one first."""
         return list(self.trackers[0].overall.percent)
 
     def spread(self, name: str) -> float:
-        """How far the trackers' main measures on a sequence lie apart."""
+        """Returns the range of the trackers' main measures on a sequence."""
         mains = [tracker.sequences[name].scores.main for tracker in self.trackers]
         return max(mains) - min(mains)
 
@@ -116,7 +116,7 @@ class Report:
 def score_results(
     folder: ResultFolder, sequences: Iterable[data.Sequence], protocol: Protocol
 ) -> dict[str, SequenceScores]:
-    """Compares the result files of sequences with their annotations, by name.
+    """Scores the result files of sequences, by name.
 
     Sequences without a file are left out.
 
@@ -156,7 +156,7 @@ def _score_result(
 
 
 def _odd(boxes: Float[np.ndarray, "M 4"], annotated: Float[np.ndarray, "N 4"]) -> list[str]:
-    """What is odd about a result, although it can be scored."""
+    """Lists oddities of a result that can be scored."""
     odd = []
     if len(boxes) > len(annotated):
         odd.append("longer than their sequence (what is beyond it was left out)")
@@ -181,11 +181,11 @@ def compare(
     """Scores trackers on the sequences that all of them have results for.
 
     Args:
-        dataset: its name.
-        protocol: scores them.
-        folders: a tracker's results each.
-        sequences: of the set.
-        num_sequences: of the whole set, if `sequences` may be fewer.
+        dataset: name of the dataset.
+        protocol: protocol of the scores.
+        folders: results, one folder per tracker.
+        sequences: annotated sequences of the dataset.
+        num_sequences: number of sequences of the whole dataset, if `sequences` may be fewer.
         attributes: names of sequences by attribute.
 
     Raises:
@@ -254,17 +254,17 @@ def _some(names: Sequence[str]) -> str:
 
 
 def worst(report: Report) -> list[str]:
-    """The scored sequences by the best tracker's main measure, the lowest first."""
+    """Returns the scored sequences by the best tracker's main measure, the lowest first."""
     scored = report.trackers[0].sequences
     weighed = [name for name in scored if scored[name].scores.weight]
     return sorted(weighed, key=lambda name: scored[name].scores.main)
 
 
 def ordered(report: Report) -> list[str]:
-    """The scored sequences as tables list them.
+    """Returns the scored sequences in the order of tables.
 
-    Those come first on which trackers differ most, or of a single tracker those with the lowest
-    main measure; last those without a frame that counts.
+    First those on which trackers differ most, or for a single tracker those with the lowest main
+    measure; last those without a frame that is counted.
     """
     if len(report.trackers) == 1:
         lowest = worst(report)

@@ -1,4 +1,4 @@
-"""A tracker over sequences: several at once through one step, or one frame at a time."""
+"""Runs a tracker over sequences, several at once or one at a time."""
 
 import collections
 import dataclasses
@@ -20,11 +20,11 @@ from asymtrack_jax.evaluation import results
 
 @runtime_checkable
 class Slots(Protocol):
-    """What follows a target in each of several videos, as those of `tracking.slots` do."""
+    """A tracker of one target in each of several videos, such as those of `tracking.slots`."""
 
     @property
     def count(self) -> int:
-        """How many videos at once."""
+        """Number of videos at once."""
         ...
 
     def start(self, slot: int, frame: Frame, init_bbox: Float[np.ndarray, "4"]) -> None:
@@ -32,27 +32,27 @@ class Slots(Protocol):
         ...
 
     def advance(self, frames: Mapping[int, Frame]) -> Mapping[int, tuple[Any, float]]:
-        """By slot, the box in the next frame and a score, or NaN if there are no scores.
+        """Returns by slot the box in the next frame and its score, NaN without scores.
 
         Raises:
-            InputError: none of them can go on.
+            InputError: tracking failed in all of these slots.
         """
         ...
 
 
 @dataclasses.dataclass
 class Run:
-    """What came of a run.
+    """Result of a run.
 
     Attributes:
-        skipped: how many sequences were finished before it.
-        finished: how many it finished.
-        failures: why a sequence could not be finished, by name.
-        interrupted: whether it was stopped by hand.
-        frames: frames of the sequences it finished.
-        wall_seconds: all it took, images read and results written, less compilation.
-        waiting_seconds: the part of it that was spent waiting for frames to be read.
-        tracker_seconds: the part of it that the tracker took.
+        skipped: number of sequences that were finished before.
+        finished: number of sequences that it finished.
+        failures: error messages by name of the sequence.
+        interrupted: whether Ctrl-C stopped it.
+        frames: number of frames of the finished sequences.
+        wall_seconds: duration, with reading and writing, without compilation.
+        waiting_seconds: part of it spent waiting for frames to be read.
+        tracker_seconds: part of it spent in the tracker.
     """
 
     skipped: int
@@ -85,17 +85,17 @@ def run(
 
     As many sequences as there are slots share each step, and the next sequence takes the slot of
     one that ends; threads read frames ahead. The longest go first, so that few slots stand idle at
-    the end. A sequence that fails (a frame that is missing or damaged, say) does not stop the
+    the end. A sequence that fails, for example because a frame is missing, does not stop the
     others. Ctrl-C does, and leaves the results of the finished ones. With a single slot the seconds
     of every frame are written too.
 
     Args:
-        slots: of `tracking.slots.make_batch_tracker`, or anything of their shape.
-        sequences: with unique names.
-        directory: a folder that `results.open_results_dir` has opened.
-        result_format: how boxes are written.
-        workers: threads that read frames.
-        warm_up: whether to track two frames ahead of the clock, so that programs are compiled.
+        slots: result of `tracking.slots.make_batch_tracker`, or the like.
+        sequences: sequences with unique names.
+        directory: folder that `results.open_results_dir` has opened.
+        result_format: format of the boxes.
+        workers: number of threads that read frames.
+        warm_up: whether to track two untimed frames first, so that programs are compiled.
 
     Raises:
         InputError: see `results.finished`.
@@ -133,7 +133,7 @@ def run(
 
 
 class _Video:
-    """A sequence being tracked: what was found so far, and its next frames as they are read."""
+    """A sequence that is being tracked: its results so far, and its next frames."""
 
     def __init__(self, sequence: Sequence, pool: ThreadPoolExecutor, depth: int):
         self.sequence = sequence
@@ -149,14 +149,14 @@ class _Video:
         return len(self.boxes) == len(self.sequence.frames)
 
     def read_ahead(self) -> None:
-        """Asks for as many of the next frames as may be held."""
+        """Requests as many of the next frames as may be held."""
         frames = self.sequence.frames
         while len(self._ahead) < self._depth and self._asked < len(frames):
             self._ahead.append(self._pool.submit(frames.__getitem__, self._asked))
             self._asked += 1
 
     def read(self) -> Frame:
-        """The next frame; `InputError` if it cannot be read."""
+        """Returns the next frame; raises `InputError` if it cannot be read."""
         self.read_ahead()
         future = self._ahead.popleft()
         self.read_ahead()
@@ -168,7 +168,7 @@ class _Video:
 
 
 class _Work:
-    """Videos on their way through the slots."""
+    """Assignment of videos to slots."""
 
     def __init__(self, slots: Slots, videos: Iterable[_Video], outcome: Run, progress: tqdm):
         self._slots, self._outcome, self._progress = slots, outcome, progress
@@ -235,7 +235,7 @@ class _Work:
                 )
 
     def _read(self, video: _Video) -> Frame | None:
-        """The next frame, or None if there is none to be had, and the video has failed."""
+        """Returns the next frame; None if it cannot be read, and the video has failed."""
         start = time.perf_counter()
         try:
             return video.read()
@@ -261,7 +261,7 @@ class _Work:
 
 
 def _compile(slots: Slots) -> None:
-    """Two frames ahead of the clock: compilation is no part of a frame rate."""
+    """Tracks two untimed frames, since compilation is not part of a frame rate."""
     frame = np.zeros((64, 64, 3), np.uint8)
     for slot in range(min(slots.count, 2)):  # the second start compiles what replaces a slot
         slots.start(slot, frame, np.array([16.0, 16.0, 32.0, 32.0]))

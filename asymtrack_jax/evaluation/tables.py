@@ -15,7 +15,7 @@ JSON = "report.json"
 
 
 def text(report: Report) -> str:
-    """The report for a terminal."""
+    """Formats the report for a terminal."""
     lines = [
         f"{report.dataset}, {report.protocol.name} protocol, {len(report.names)} of "
         f"{report.num_sequences} sequences, {report.trackers[0].num_frames} frames",
@@ -31,7 +31,7 @@ def text(report: Report) -> str:
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """All numbers of the report, in percent; for programs."""
+    """Returns all numbers of the report, in percent, as JSON values."""
     return {
         "dataset": report.dataset,
         "protocol": report.protocol.name,
@@ -74,7 +74,7 @@ def write(report: Report, directory: Path) -> None:
 
 
 def published_text(dataset: str) -> str:
-    """The published numbers on a benchmark for a terminal; empty if there are none."""
+    """Formats the published numbers on a benchmark for a terminal; empty if there are none."""
     rows = published(dataset)
     if not rows:
         return ""
@@ -109,7 +109,7 @@ def _cells(percent: Mapping[str, float], names: Sequence[str]) -> list[str]:
 
 
 def _notes(report: Report) -> list[str]:
-    """The report's notes, and what its tables do not say of themselves."""
+    """Returns the report's notes, and explanations of its tables."""
     notes = list(report.notes)
     if len(report.trackers) > 1:
         measure = MEASURES[report.measures[0]]
@@ -124,7 +124,7 @@ def _notes(report: Report) -> list[str]:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as columns of equal width: words to the left, numbers to the right."""
+    """Aligns columns: the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

@@ -23,11 +23,11 @@ OPENCV = {
     "mil": "MIL",
     "nano": "Nano",
     "vit": "Vit",
-}  # OpenCV's names of them
+}
 
 
 class Tracker(Protocol):
-    """What a factory makes for each sequence."""
+    """Interface of the objects that a factory makes, one per sequence."""
 
     def init(self, frame: Frame, bbox: Float[np.ndarray, "4"], /) -> Any:
         """Starts on a uint8 RGB frame [H, W, 3] with the target's box, xywh in pixels from 0."""
