@@ -15,6 +15,7 @@ def write(
     config: ModelConfig,
     programs: Mapping[str, bytes],
     calibration: Calibration | None,
+    precision: str = "float32",
 ) -> list[Path]:
     """Writes exported programs, and `tracker.json`, which describes their inputs and outputs.
 
@@ -23,18 +24,21 @@ def write(
         config: sizes of the network.
         programs: serialised programs by file name.
         calibration: calibration of the scores; None if they are not calibrated.
+        precision: precision of the programs.
 
     Returns:
         Paths of the files.
     """
-    description = json.dumps(describe(config, calibration), indent=2) + "\n"
+    description = json.dumps(describe(config, calibration, precision), indent=2) + "\n"
     directory.mkdir(parents=True, exist_ok=True)
     for name, content in {**programs, "tracker.json": description.encode()}.items():
         write_atomically(directory / name, content)
     return [directory / name for name in (*programs, "tracker.json")]
 
 
-def describe(config: ModelConfig, calibration: Calibration | None) -> dict[str, Any]:
+def describe(
+    config: ModelConfig, calibration: Calibration | None, precision: str = "float32"
+) -> dict[str, Any]:
     """Returns the content of `tracker.json`: what a tracker needs to know to use the programs.
 
     A crop covers a square of `ceil(sqrt(w * h) * factor)` frame pixels per side, resized to `size`
@@ -60,4 +64,5 @@ def describe(config: ModelConfig, calibration: Calibration | None) -> dict[str, 
             "dtype": "float32",
             "meaning": "expected IoU" if calibration else "raw: rises and falls with the IoU",
         },
+        "precision": precision,
     }

@@ -19,6 +19,7 @@ from onnx import helper, numpy_helper
 
 from asymtrack_jax.config import ModelConfig
 from asymtrack_jax.export.files import write
+from asymtrack_jax.export.precision import Precision, reduce_precision
 from asymtrack_jax.images import IMAGENET_MEAN, IMAGENET_STD
 from asymtrack_jax.models.modulation import KERNEL_WIDTH
 from asymtrack_jax.tracking.calibration import MIN_SCORE, Calibration
@@ -34,6 +35,7 @@ def export_onnx(
     variables: Params,
     directory: str | os.PathLike[str],
     calibration: Calibration | None = None,
+    precision: Precision = "float32",
 ) -> list[Path]:
     """Writes `init_template.onnx`, `step.onnx` and `tracker.json`.
 
@@ -42,21 +44,34 @@ def export_onnx(
         variables: variables of the fused form (`models.fuse`).
         directory: folder to write, created if it does not exist; existing files are replaced.
         calibration: calibration of the scores; None leaves them uncalibrated.
+        precision: precision of the graphs (see `reduce_precision`).
 
     Returns:
         Paths of the files.
+    """
+    programs = {}
+    for name, graph in build_graphs(config, variables, calibration).items():
+        programs[f"{name}.onnx"] = reduce_precision(graph, precision).SerializeToString()
+    return write(Path(directory), config, programs, calibration, precision)
+
+
+def build_graphs(
+    config: ModelConfig, variables: Params, calibration: Calibration | None = None
+) -> dict[str, onnx.ModelProto]:
+    """Builds `init_template` and `step` in float32; arguments are those of `export_onnx`.
+
+    Returns:
+        The checked ONNX models by name.
     """
     params = variables["params"]
     graphs = {
         "init_template": _init_template(config, params),
         "step": _step(config, params, calibration),
     }
-    programs = {}
-    for name, graph in graphs.items():
-        model = graph.build(name)
+    models = {name: graph.build(name) for name, graph in graphs.items()}
+    for model in models.values():
         onnx.checker.check_model(model, full_check=True)
-        programs[f"{name}.onnx"] = model.SerializeToString()
-    return write(Path(directory), config, programs, calibration)
+    return models
 
 
 class Graph:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -209,6 +210,7 @@ def test_what_programs_take_and_give_is_described_beside_them(graphs, stablehlo)
         assert described["template_factor"] == CONFIG.template_factor
         assert described["search_size"] == CONFIG.search_size
         assert described["search_factor"] == CONFIG.search_factor
+        assert described["precision"] == "float32"
     graph = onnx.load(graphs / "step.onnx").graph
     search = next(value for value in graph.input if value.name == "search")
     crops, boxes = described["crops"], described["boxes"]
@@ -225,6 +227,34 @@ def test_what_programs_take_and_give_is_described_beside_them(graphs, stablehlo)
 )
 def test_what_scores_mean_is_described(calibration, meaning):
     assert describe(CONFIG, calibration)["scores"]["meaning"].startswith(meaning)
+
+
+@pytest.mark.parametrize(
+    ("precision", "operation", "share"), [("float16", "Cast", 0.6), ("int8", "MatMulInteger", 0.9)]
+)
+def test_lower_precisions_are_smaller_and_say_how_far_they_are_off(
+    tmp_path, saved, graphs, capsys, precision, operation, share
+):
+    arguments = ["--checkpoint", str(saved), "--format", "onnx", "--precision", precision]
+    main([*arguments, "--output", str(tmp_path / "out")])
+    for name in ("init_template.onnx", "step.onnx"):
+        path = tmp_path / "out" / name
+        assert path.stat().st_size < share * (graphs / name).stat().st_size
+        graph, reference = onnx.load(path).graph, onnx.load(graphs / name).graph
+        assert operation in {node.op_type for node in graph.node}
+        assert list(graph.input) == list(reference.input)
+        assert list(graph.output) == list(reference.output)
+    assert json.loads((tmp_path / "out" / "tracker.json").read_text())["precision"] == precision
+    printed = capsys.readouterr().out
+    (mean,) = map(float, re.findall(r"boxes differ by ([\d.]+) pixels", printed))
+    assert printed.count(f"{precision} against float32") == 1
+    assert 0 < mean < 0.1 * CONFIG.search_size  # random weights amplify what rounding does
+
+
+def test_a_precision_of_stablehlo_is_refused(tmp_path, saved):
+    arguments = ["--checkpoint", str(saved), "--output", str(tmp_path / "x")]
+    with pytest.raises(InputError, match="--precision int8 is for --format onnx alone"):
+        main([*arguments, "--format", "stablehlo", "--precision", "int8"])
 
 
 def test_an_output_that_exists_is_kept_unless_told(tmp_path, saved):
