@@ -40,7 +40,7 @@ class BenchmarkOptions:
             kernels).
         compare_python: Python interpreter with the baselines' libraries and numpy, and onnx for
             torch; by default this one.
-        output: folder for benchmark.json and report.md.
+        output: folder for benchmark.json, report.md and benchmark.png.
     """
 
     config: tuple[Path, ...] = ()
@@ -101,7 +101,7 @@ def benchmark(options: BenchmarkOptions) -> dict[str, Any]:
     if not result["cases"]:
         raise InputError("nothing could be measured:\n" + "\n".join(result["notes"]))
     print(report.summary(result))
-    print(f"\nwrote {options.output}/report.md and benchmark.json")
+    print(f"\nwrote {options.output}/report.md, benchmark.json and benchmark.png")
     return result
 
 

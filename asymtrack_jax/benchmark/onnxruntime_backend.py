@@ -3,7 +3,8 @@
 import importlib
 from typing import Any
 
-from asymtrack_jax.benchmark.case import THREADS, Backend, BenchmarkCase, timed
+from asymtrack_jax.benchmark.backend import Backend, timed
+from asymtrack_jax.benchmark.case import THREADS, BenchmarkCase
 
 onnxruntime: Any = importlib.import_module("onnxruntime")
 

@@ -1,4 +1,4 @@
-"""The report of a benchmark: Markdown and JSON."""
+"""The report of a benchmark: Markdown, JSON and a plot."""
 
 import json
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from asymtrack_jax.benchmark.case import OURS
+from asymtrack_jax.benchmark.plot import plot
 from asymtrack_jax.files import write_atomically
 
 BUSY_LOAD = 0.25  # load average per core
@@ -18,11 +19,13 @@ matrix product."""
 
 
 def write(result: dict[str, Any], folder: Path) -> None:
-    """Writes `benchmark.json` and `report.md`, each atomically."""
+    """Writes `benchmark.json`, `report.md` and `benchmark.png`, each atomically."""
     sections = [case_section(case) for case in result["cases"]]
-    parts = ["# Benchmark", summary(result), *sections, resources(result)]
+    picture = "![Latency, or throughput over batch sizes](benchmark.png)"
+    parts = ["# Benchmark", summary(result), picture, *sections, resources(result)]
     write_atomically(folder / "benchmark.json", json.dumps(result, indent=1).encode() + b"\n")
     write_atomically(folder / "report.md", ("\n\n".join(parts) + "\n").encode())
+    write_atomically(folder / "benchmark.png", plot(result["cases"]))
 
 
 def case_section(case: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@
 
 Times init_template, step (the network alone), tracking (crops on the host, step, boxes in the
 frame) and, if asked to, video (many frames in one program on the device) in interleaved rounds.
-Writes report.md and benchmark.json after each case. Measure on an idle machine;
+Writes report.md, benchmark.json and benchmark.png after each case. Measure on an idle machine;
 docs/gpu.md lists what to run on a GPU.
 """
 

@@ -36,9 +36,9 @@ class TrackOptions:
         checkpoint: directory of the checkpoint; by default the packaged weights.
         seed: random seed of the rendered clip.
         output: annotated video to write: .mp4, .mkv, .avi or .gif.
-        boxes: file of boxes: .txt (one line per frame with x,y,w,h,score of each target), .csv
-            (one line per frame and target, with frame, target and lost too). By default the
-            output's name with .txt. `asymtrack evaluate --results` reads both.
+        boxes: file of boxes: .txt (one line per frame with x,y,w,h,score of each target), .csv or
+            .jsonl (one line per frame and target, with frame, target and lost too). By default the
+            output's name with .txt. `asymtrack evaluate --results` reads all three.
         show: also show the video in a window; keys pause it, and add, redraw and remove targets.
     """
 

@@ -249,7 +249,7 @@ def boxes_path(directory: Path, name: str) -> Path:
 def find_result(directory: Path, name: str, prefix: str = "") -> Path | None:
     """Finds the file of a sequence's boxes, by the names of this package and other toolkits.
 
-    It is `<sequence>.txt` or `.csv`, `<prefix><sequence>.txt` or
+    It is `<sequence>.txt`, `.csv` or `.jsonl`, `<prefix><sequence>.txt` or
     `<sequence>/<sequence>_001.txt` (GOT-10k).
 
     Args:

@@ -128,7 +128,7 @@ class TrackedVideo:
         return self.scores < LOST_SCORE
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the annotated video (.mp4, .mkv, .avi, .gif), or the boxes (.txt, .csv).
+        """Writes the annotated video (.mp4, .mkv, .avi, .gif), or the boxes (.txt, .csv, .jsonl).
 
         Raises:
             InputError: the suffix is unknown, the file cannot be written or is the source, or the

@@ -2,7 +2,8 @@
 
 import csv
 import dataclasses
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from asymtrack_jax.errors import InputError
 from asymtrack_jax.files import write_atomically
 from asymtrack_jax.video.step import LOST_SCORE
 
-SUFFIXES = (".txt", ".csv")
+SUFFIXES = (".txt", ".csv", ".jsonl")
 FIELDS = ("frame", "target", "x", "y", "w", "h", "score", "lost")
 
 
@@ -65,6 +66,7 @@ def write_tracks(path: Path, tracks: Tracks) -> None:
     - `.txt`: one line per frame with x,y,w,h,score of each target, ordered by id; NaN while a
       target is not tracked. No header: `numpy.loadtxt(path, delimiter=",")` reads it.
     - `.csv`: a header, then one line per frame and target: frame,target,x,y,w,h,score,lost.
+    - `.jsonl`: the same as one JSON object per line.
 
     Raises:
         InputError: the suffix is another.
@@ -120,13 +122,22 @@ def _text_lines(tracks: Tracks) -> Iterator[str]:
 
 def _csv_lines(tracks: Tracks) -> Iterator[str]:
     yield ",".join(FIELDS) + "\n"
-    columns = (tracks.frames, tracks.targets, *tracks.bboxes.T, tracks.scores, tracks.lost)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    for frame, target, *numbers, lost in rows:
+    for frame, target, *numbers, lost in _rows(tracks):
         yield f"{frame},{target}," + "".join(f"{each:.4f}," for each in numbers) + f"{lost:d}\n"
 
 
-_LINES = {".txt": _text_lines, ".csv": _csv_lines}
+def _json_lines(tracks: Tracks) -> Iterator[str]:
+    for row in _rows(tracks):
+        rounded = (round(each, 4) if isinstance(each, float) else each for each in row)
+        yield json.dumps(dict(zip(FIELDS, rounded, strict=True))) + "\n"
+
+
+_LINES = {".txt": _text_lines, ".csv": _csv_lines, ".jsonl": _json_lines}
+
+
+def _rows(tracks: Tracks) -> Iterator[tuple]:
+    columns = (tracks.frames, tracks.targets, *tracks.bboxes.T, tracks.scores, tracks.lost)
+    return zip(*(column.tolist() for column in columns), strict=True)
 
 
 def read_track(path: Path) -> Track:
@@ -139,9 +150,13 @@ def read_track(path: Path) -> Track:
         InputError: the file cannot be read, a line is invalid, there are several targets, or a
             frame is missing or duplicated.
     """
-    if path.suffix.lower() != ".csv":
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        records: Iterable[Mapping[str, Any]] = csv.DictReader(read_lines(path))
+    elif suffix == ".jsonl":
+        records = _json_records(path)
+    else:
         return _read_text(path)
-    records = csv.DictReader(read_lines(path))
     rows = [_row(path, number, record) for number, record in enumerate(records)]
     table = np.array(rows, np.float64).reshape(-1, len(FIELDS) - 1)
     if targets := sorted(set(table[:, 1].tolist()))[1:]:
@@ -149,6 +164,17 @@ def read_track(path: Path) -> Track:
     if not np.array_equal(table[:, 0], np.arange(len(table))):
         raise InputError(f"{path}: frames must be 0, 1, 2 and so on, each once")
     return Track(table[:, 2:6], table[:, 6])
+
+
+def _json_records(path: Path) -> Iterator[Mapping[str, Any]]:
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict):
+            raise InputError(f"{path}, line {number}: expected a JSON object; got {line[:60]!r}")
+        yield record
 
 
 def _row(path: Path, number: int, record: Mapping[str, Any]) -> list[float]:

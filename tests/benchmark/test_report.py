@@ -1,6 +1,7 @@
 import copy
 import json
 
+import cv2
 import pytest
 
 from asymtrack_jax.benchmark import report
@@ -93,11 +94,14 @@ def test_a_busy_machine_is_named(result):
 
 
 @pytest.mark.parametrize("batch_sizes", [(1,), (1, 8)])
-def test_files_hold_the_result(tmp_path, result, batch_sizes):
+def test_files_hold_the_result_and_a_picture(tmp_path, result, batch_sizes):
     result["cases"] = [case(size) for size in batch_sizes]
     report.write(result, tmp_path)
     assert json.loads((tmp_path / "benchmark.json").read_text()) == result
     text = (tmp_path / "report.md").read_text()
     assert "Environment: cores 2, load 0.1, device a machine, torch (threads 2)." in text
     assert all(f"## tiny, batch {size}, precision default" in text for size in batch_sizes)
-    assert len(list(tmp_path.iterdir())) == 2
+    image = cv2.imread(str(tmp_path / "benchmark.png"))
+    assert image is not None
+    assert image.std() > 1
+    assert len(list(tmp_path.iterdir())) == 3

@@ -85,7 +85,7 @@ def test_scores_must_be_from_0_to_1(tmp_path, text):
         folder.read_scores("one")
 
 
-@pytest.mark.parametrize("suffix", [".txt", ".csv"])
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".jsonl"])
 def test_files_of_a_followed_video_are_results(tmp_path, suffix):
     tracks = Tracks(2, np.arange(2), np.zeros(2, int), BOXES, SCORES)
     write_tracks(tmp_path / f"one{suffix}", tracks)

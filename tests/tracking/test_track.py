@@ -58,7 +58,7 @@ def test_several_targets():
     assert video.scores.shape == video.lost.shape == (4, 2)
 
 
-@pytest.mark.parametrize("suffix", [".txt", ".csv"])
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".jsonl"])
 def test_saves_boxes(video, tmp_path, suffix):
     video.save(tmp_path / f"boxes{suffix}")
     np.testing.assert_array_equal(read_track(tmp_path / f"boxes{suffix}").bboxes, video.boxes)

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ TWO = Tracks(  # the second comes and the first goes
 )
 
 
-@pytest.mark.parametrize("suffix", [".txt", ".csv", ".CSV"])
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".jsonl", ".CSV"])
 def test_what_is_written_reads_back(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     write_tracks(path, ONE)
@@ -37,12 +39,16 @@ def test_each_kind_says_what_it_holds(tmp_path):
     lines = (tmp_path / "a.csv").read_text().splitlines()
     assert lines[0] == "frame,target,x,y,w,h,score,lost"
     assert lines[2] == "1,0,2.0000,2.0000,3.0000,4.0000,0.1250,1"
+    write_tracks(tmp_path / "a.jsonl", TWO)
+    assert json.loads((tmp_path / "a.jsonl").read_text().splitlines()[2]) == {
+        **{"frame": 1, "target": 1, "x": 5, "y": 6, "w": 7, "h": 8, "score": 1, "lost": False}
+    }
     write_tracks(tmp_path / "a.txt", TWO)
     table = np.loadtxt(tmp_path / "a.txt", delimiter=",").reshape(3, 2, 5)
     assert np.isnan(table[0, 1]).all()
     assert np.isnan(table[2, 0]).all()
     np.testing.assert_array_equal(table[1], [[2, 2, 3, 4, 0.125], [5, 6, 7, 8, 1]])
-    with pytest.raises(InputError, match=r"must end in one of \.txt, \.csv"):
+    with pytest.raises(InputError, match=r"must end in one of \.txt, \.csv, \.jsonl"):
         write_tracks(tmp_path / "a.xml", TWO)
 
 
@@ -67,6 +73,10 @@ HEADER = "frame,target,x,y,w,h,score,lost\n"
         ("a.csv", HEADER + "0,0,1,2,3,4\n", "record 1: expected finite"),
         ("a.csv", HEADER + "0,0,1,2,inf,4,1,0\n", "record 1: expected finite"),
         ("a.csv", HEADER + "1,0,1,2,3,4,1,0\n", "frames must be 0, 1, 2"),
+        ("a.jsonl", "[1]\n", "line 1: expected a JSON object"),
+        ("a.jsonl", "[" * 10_000, "line 1: expected a JSON object"),
+        ("a.jsonl", '{"frame": 0}\n', "record 1: expected finite"),
+        ("a.jsonl", '{"frame": 0, "target": 0, "x": 1' + "0" * 400 + "}\n", "record 1: expected"),
     ],
 )
 def test_damaged_files_are_named(tmp_path, name, content, message):
