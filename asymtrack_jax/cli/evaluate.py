@@ -5,7 +5,7 @@
   $ asymtrack evaluate --dataset folder --data-dir D --tracker asymtrack --tracker opencv:mil
 
 The output folder gets boxes/ (one result file per sequence, and a manifest), report.html, which any
-browser opens, report.json and plots. Finished sequences are skipped, so the same
+browser opens, report.md, report.json and pictures. Finished sequences are skipped, so the same
 command resumes after any interruption. The exit status is 1 if a sequence failed, 130 after Ctrl-C.
 """
 

@@ -22,6 +22,7 @@ from asymtrack_jax.evaluation import (
     report,
     results,
     runner,
+    sheet,
     submissions,
     tables,
 )
@@ -281,21 +282,27 @@ def _report(
     if options.sequences:
         notes.append(f"only the {len(sequences)} sequences that --sequences names")
     shown: dict[str, str] = {}
+    worst: dict[str, str] = {}
     try:
         shown |= plots.write_plots(compared, output)
         try:
             shown |= plots.write_reliability(compared, annotated, output)
         except InputError as error:
             notes.append(f"no plot of scores: {error}")
+        try:
+            worst = sheet.write_contact_sheet(compared, annotated, output)
+        except InputError as error:
+            if options.tracker or not options.results:  # scoring alone needs no images
+                notes.append(f"no contact sheet: {error}")
         compared = dataclasses.replace(compared, notes=notes)
-        tables.write(compared, output)
+        tables.write(compared, output, shown | worst)
         page.write(compared, annotated, output, shown)
     except OSError as error:
         print(tables.text(compared))
         print(f"the report could not be written: {error}", file=sys.stderr)
         return False
     print(tables.text(compared))
-    others = ", ".join([tables.JSON, *shown.values()])
+    others = ", ".join([tables.MARKDOWN, tables.JSON, *shown.values(), *worst.values()])
     print(f"report: {output / page.NAME}, with {others}")
     return True
 

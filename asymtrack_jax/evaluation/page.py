@@ -18,7 +18,8 @@ from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import tables
 from asymtrack_jax.evaluation.plots import COLOURS
 from asymtrack_jax.evaluation.protocols import MEASURES
-from asymtrack_jax.evaluation.report import Report, TrackerScores, ordered
+from asymtrack_jax.evaluation.report import Report, ordered
+from asymtrack_jax.evaluation.sheet import shown_boxes
 from asymtrack_jax.files import write_atomically
 from asymtrack_jax.video.drawing import TRUE_COLOUR
 
@@ -84,7 +85,7 @@ def _strips(report: Report, sequences: Sequence[data.Sequence]) -> Iterator[dict
 
 
 def _strip(report: Report, sequence: data.Sequence) -> dict[str, Any]:
-    predicted = [_shown_boxes(each, sequence) for each in report.trackers[: len(COLOURS)]]
+    predicted = [shown_boxes(each, sequence) for each in report.trackers[: len(COLOURS)]]
     length = min(map(len, predicted))
     points = _evenly(length, _POINTS)
     frames = []
@@ -107,15 +108,6 @@ def _strip(report: Report, sequence: data.Sequence) -> dict[str, Any]:
         "points": points,
         "overlaps": [_overlaps(found, sequence.boxes, points) for found in predicted],
     }
-
-
-def _shown_boxes(tracker: TrackerScores, sequence: data.Sequence) -> Float[np.ndarray, "N 4"]:
-    """Returns a tracker's boxes as protocols take them: the first is the annotated one.
-
-    The file has it truncated to integers, an overlap of 0.9 or so that no protocol counts.
-    """
-    predicted = tracker.results.read(sequence.name)[: len(sequence.boxes)]
-    return np.concatenate([sequence.boxes[:1], predicted[1:]])
 
 
 def _overlaps(

@@ -1,4 +1,4 @@
-"""A report as text for a terminal, and as JSON for programs."""
+"""A report as people and programs read it: text, Markdown and JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from asymtrack_jax.evaluation.published import published
 from asymtrack_jax.evaluation.report import Report, ordered, worst
 from asymtrack_jax.files import write_atomically
 
-JSON = "report.json"
+MARKDOWN, JSON = "report.md", "report.json"
 
 
 def text(report: Report) -> str:
@@ -28,6 +28,42 @@ def text(report: Report) -> str:
         lowest = [f"{name} {scored[name].scores.main:.1f}" for name in names[:5]]
         lines += ["", "lowest: " + ", ".join(lowest)]
     return "\n".join([*lines, *(f"note: {note}" for note in _notes(report))])
+
+
+def markdown(report: Report, pictures: Mapping[str, str]) -> str:
+    """The report as Markdown.
+
+    Args:
+        report: what it says.
+        pictures: file names beside it, by title.
+    """
+    lines = [
+        f"# {report.dataset}: {report.protocol.name} protocol",
+        "",
+        f"{len(report.names)} of {report.num_sequences} sequences, "
+        f"{report.trackers[0].num_frames} frames. Percent: {report.protocol.rules}.",
+        "",
+        *_piped(_overall_rows(report)),
+        *(f"\n**Note:** {note}." for note in _notes(report)),
+    ]
+    for title, name in pictures.items():
+        lines += ["", f"![{title}]({name})"]
+    title = MEASURES[report.measures[0]]
+    labels = [tracker.label for tracker in report.trackers]
+    if report.attributes:
+        rows = [["attribute", "sequences", *labels]]
+        for name, names in report.attributes.items():
+            of = [f"{tracker.attributes[name].main:.1f}" for tracker in report.trackers]
+            rows.append([name, str(len(names)), *of])
+        lines += ["", f"## By attribute: {title}", "", *_piped(rows)]
+    several = len(report.trackers) > 1
+    rows = [["sequence", "frames", *labels, *["difference"] * several]]
+    for name in ordered(report):
+        of = [f"{each.sequences[name].scores.main:.1f}" for each in report.trackers]
+        frames = report.trackers[0].sequences[name].num_frames
+        rows.append([name, str(frames), *of, *[f"{report.spread(name):.1f}"] * several])
+    lines += ["", f"## By sequence: {title}", "", *_piped(rows)]
+    return "\n".join(lines) + "\n"
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -67,10 +103,11 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def write(report: Report, directory: Path) -> None:
-    """Writes report.json into a folder that exists."""
+def write(report: Report, directory: Path, pictures: Mapping[str, str]) -> None:
+    """Writes report.json and report.md into a folder that is there."""
     content = json.dumps(as_json(report), indent=2) + "\n"
     write_atomically(directory / JSON, content.encode())
+    write_atomically(directory / MARKDOWN, markdown(report, pictures).encode())
 
 
 def published_text(dataset: str) -> str:
@@ -133,3 +170,10 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
         )
         for row in rows
     ]
+
+
+def _piped(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as a Markdown table."""
+    heading, *body = [f"| {' | '.join(row)} |" for row in rows]
+    rule = "|---" + "|---:" * (len(rows[0]) - 1) + "|"
+    return [heading, rule, *body]

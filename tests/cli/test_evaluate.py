@@ -107,7 +107,7 @@ def test_a_run_leaves_a_report_and_pictures(workplace):
     written = {path.name for path in (workplace.root / "results").iterdir()}
     plots = {f"{name}.{kind}" for name in CURVES for kind in ("png", "pdf")}
     plots |= {"score.png", "score.pdf"}
-    assert written == plots | {"boxes", "report.html", "report.json"}
+    assert written == plots | {"boxes", "report.html", "report.json", "report.md", "worst.png"}
     content = json.loads((workplace.root / "results" / "report.json").read_text())
     assert content["trackers"][0]["name"] == "weights"
     assert content["trackers"][0]["frames_per_second"] > 0
@@ -217,7 +217,7 @@ def test_the_default_is_rendered_clips_and_needs_nothing(place, fake, monkeypatc
     monkeypatch.setattr(benchmarks.synthetic, "read_sequences", lambda: render(2, 4, size=(64, 96)))
     assert evaluate.main([]) == 0
     assert "synthetic, lasot protocol, 2 of 2 sequences, 8 frames" in capsys.readouterr().out
-    assert (place / "results" / "synthetic" / "report.html").exists()
+    assert (place / "results" / "synthetic" / "worst.png").exists()
 
 
 def test_shards_share_one_output(place, fake, capsys):
@@ -254,10 +254,12 @@ def test_results_of_any_tracker_are_scored_without_network_and_images(place, mon
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "mine 95.24 100.00 100.00 - -" in lines
     assert [line.split()[0] for line in lines[3:5]] == ["mine", "theirs"]
+    assert not any("contact sheet" in line for line in lines)  # there are no images
     output = place / "results" / "folder_comparison"
     assert {path.name for path in output.iterdir()} == {
         "report.html",
         "report.json",
+        "report.md",
     } | {f"{name}.{kind}" for name in CURVES for kind in ("png", "pdf")}
     with pytest.raises(InputError, match="no folder nowhere: --results names a folder"):
         evaluate.main([*arguments, "--results", "nowhere"])
@@ -417,8 +419,9 @@ def test_an_output_that_cannot_be_written_is_reported_all_the_same(
     capsys.readouterr()
 
     def refuse(*arguments):
-        raise PermissionError(13, "Permission denied", "report.json")
+        raise PermissionError(13, "Permission denied", "worst.png")
 
+    monkeypatch.setattr(command.sheet, "write_contact_sheet", refuse)
     monkeypatch.setattr(command.tables, "write", refuse)
     assert evaluate.main(["--dataset", "folder"]) == 1
     printed = capsys.readouterr()

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from asymtrack_jax.evaluation import tables
+from asymtrack_jax.evaluation.protocols import PROTOCOLS
 from tests.evaluation.test_report import compare, write
 
 
@@ -33,7 +34,7 @@ def test_the_terminal_names_protocol_counts_scores_and_rates(compared):
 
 
 def test_json_has_every_number_in_percent(compared, tmp_path):
-    tables.write(compared, tmp_path)
+    tables.write(compared, tmp_path, {})
     content = json.loads((tmp_path / "report.json").read_text())
     assert content["protocol"] == "lasot"
     assert (content["sequences"], content["sequences_in_set"], content["frames"]) == (3, 5, 16)
@@ -55,3 +56,13 @@ def test_json_has_every_number_in_percent(compared, tmp_path):
     }
     assert bad["per_sequence"]["a"]["precision"] == 25
     assert bad["per_sequence"]["b"]["frames"] == 8
+
+
+def test_markdown_has_tables_and_pictures(compared, tmp_path):
+    tables.write(compared, tmp_path, {"Success plot": "success.png"})
+    lines = (tmp_path / "report.md").read_text().splitlines()
+    assert "| good | 95.24 | 100.00 | 100.00 | - | 4.0 |" in lines
+    assert "![Success plot](success.png)" in lines
+    assert "| dark | 2 | 95.2 | 59.5 |" in lines
+    assert "| a | 4 | 95.2 | 23.8 | 71.4 |" in lines
+    assert PROTOCOLS["lasot"].rules in "\n".join(lines)
