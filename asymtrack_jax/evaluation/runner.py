@@ -13,14 +13,14 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from asymtrack_jax.data.sequences import Frame, Sequence
+from asymtrack_jax.data.sequences import Frame, Frames, Sequence
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import results
 
 
 @runtime_checkable
 class Slots(Protocol):
-    """A tracker of one target in each of several videos, such as those of `tracking.slots`."""
+    """A tracker of one target in each of several videos, such as `tracking.slots.BatchTracker`."""
 
     @property
     def count(self) -> int:
@@ -90,7 +90,7 @@ def run(
     of every frame are written too.
 
     Args:
-        slots: result of `tracking.slots.make_batch_tracker`, or the like.
+        slots: such as `tracking.slots.BatchTracker`.
         sequences: sequences with unique names.
         directory: folder that `results.open_results_dir` has opened.
         result_format: format of the boxes.
@@ -115,8 +115,8 @@ def run(
         try:
             # Enough ahead to keep all threads busy, few enough to hold in memory.
             depth = max(2, -(-2 * workers // slots.count))
-            work = _Work(slots, [_Video(each, pool, depth) for each in todo], outcome, progress)
-            for video in work.finished():
+            videos = [_Video(sequence, pool, depth) for sequence in todo]
+            for video in _Work(slots, outcome, progress).finished(videos):
                 seconds = np.array(video.seconds) if slots.count == 1 else None
                 boxes, scores = np.array(video.boxes), np.array(video.scores)
                 scores = None if np.isnan(scores).any() else scores
@@ -133,87 +133,75 @@ def run(
 
 
 class _Video:
-    """A sequence that is being tracked: its results so far, and its next frames."""
+    """A sequence that is being tracked: its frames, and the results so far."""
 
     def __init__(self, sequence: Sequence, pool: ThreadPoolExecutor, depth: int):
         self.sequence = sequence
+        self.frames = _read_ahead(sequence.frames, pool, depth)
         self.boxes: list[np.ndarray] = []  # each [4]
         self.scores: list[float] = []
         self.seconds: list[float] = []
-        self._pool, self._depth = pool, depth
-        self._ahead: collections.deque[Future[Frame]] = collections.deque()
-        self._asked = 0
 
     @property
     def ended(self) -> bool:
         return len(self.boxes) == len(self.sequence.frames)
 
-    def read_ahead(self) -> None:
-        """Requests as many of the next frames as may be held."""
-        frames = self.sequence.frames
-        while len(self._ahead) < self._depth and self._asked < len(frames):
-            self._ahead.append(self._pool.submit(frames.__getitem__, self._asked))
-            self._asked += 1
 
-    def read(self) -> Frame:
-        """Returns the next frame; raises `InputError` if it cannot be read."""
-        self.read_ahead()
-        future = self._ahead.popleft()
-        self.read_ahead()
-        return future.result()
+def _read_ahead(frames: Frames, pool: ThreadPoolExecutor, depth: int) -> Iterator[Frame]:
+    """Yields frames in order while threads read up to `depth` further ones.
 
-    def cancel(self) -> None:
-        for future in self._ahead:
-            future.cancel()
+    Raises:
+        InputError: a frame cannot be read.
+    """
+    ahead: collections.deque[Future[Frame]] = collections.deque()
+    for index in range(len(frames)):
+        ahead.append(pool.submit(frames.__getitem__, index))
+        if len(ahead) > depth:
+            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
 
 
 class _Work:
     """Assignment of videos to slots."""
 
-    def __init__(self, slots: Slots, videos: Iterable[_Video], outcome: Run, progress: tqdm):
+    def __init__(self, slots: Slots, outcome: Run, progress: tqdm):
         self._slots, self._outcome, self._progress = slots, outcome, progress
-        self._waiting = collections.deque(videos)
         self._active: dict[int, _Video] = {}
 
-    def finished(self) -> Iterator[_Video]:
+    def finished(self, videos: Iterable[_Video]) -> Iterator[_Video]:
         """Tracks all videos, and yields those that could be tracked to their end."""
-        while True:
-            for slot in range(self._slots.count):
-                while slot not in self._active and self._waiting:
-                    self._start(slot, self._waiting.popleft())
-                    if slot in self._active and self._active[slot].ended:
-                        yield self._active.pop(slot)
-            if not self._active:
-                return
-            self._advance()
+        waiting = collections.deque(videos)
+        while waiting or self._active:
+            free = [slot for slot in range(self._slots.count) if slot not in self._active]
+            if free and waiting:
+                self._start(free[0], waiting.popleft())
+            else:
+                self._advance()
             for slot in [slot for slot, video in self._active.items() if video.ended]:
                 yield self._active.pop(slot)
 
     def _start(self, slot: int, video: _Video) -> None:
-        if self._waiting:
-            self._waiting[0].read_ahead()
-        frame = self._read(video)
-        if frame is None:
-            return
         bbox = video.sequence.boxes[0]
-        start = time.perf_counter()
         try:
+            frame = self._read(video)
+            start = time.perf_counter()
             self._slots.start(slot, frame, bbox)
         except InputError as error:
             self._fail(video, str(error))
             return
+        seconds = time.perf_counter() - start
+        self._outcome.tracker_seconds += seconds
         self._active[slot] = video
-        self._note(video, bbox, 1.0, time.perf_counter() - start)
-        self._outcome.tracker_seconds += video.seconds[-1]
+        self._note(video, bbox, 1.0, seconds)
 
     def _advance(self) -> None:
         frames = {}
         for slot, video in list(self._active.items()):
-            frame = self._read(video)
-            if frame is None:
-                del self._active[slot]
-            else:
-                frames[slot] = frame
+            try:
+                frames[slot] = self._read(video)
+            except InputError as error:
+                self._fail(self._active.pop(slot), str(error))
         if not frames:
             return
         start = time.perf_counter()
@@ -234,14 +222,11 @@ class _Work:
                     f"the tracker predicted {np.asarray(bbox).tolist()}: are its weights sound?",
                 )
 
-    def _read(self, video: _Video) -> Frame | None:
-        """Returns the next frame; None if it cannot be read, and the video has failed."""
+    def _read(self, video: _Video) -> Frame:
+        """Returns the next frame; raises `InputError` if it cannot be read."""
         start = time.perf_counter()
         try:
-            return video.read()
-        except InputError as error:
-            self._fail(video, str(error))
-            return None
+            return next(video.frames)
         finally:
             self._outcome.waiting_seconds += time.perf_counter() - start
 
@@ -254,7 +239,6 @@ class _Work:
         self._progress.update()
 
     def _fail(self, video: _Video, reason: str) -> None:
-        video.cancel()
         self._outcome.failures[video.sequence.name] = reason
         self._progress.total -= len(video.sequence.frames) - len(video.boxes)
         self._progress.refresh()

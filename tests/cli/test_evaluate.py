@@ -87,7 +87,7 @@ def fake(monkeypatch):
         counts.append(count)
         return FakeSlots(count)
 
-    monkeypatch.setattr(command, "make_batch_tracker", slots)
+    monkeypatch.setattr(command, "BatchTracker", slots)
     return counts
 
 
