@@ -302,7 +302,7 @@ class DataConfig:
     """Training and validation data.
 
     Attributes:
-        sources: names of the datasets to draw pairs from (`data.datasets`).
+        sources: names of the datasets to draw pairs from; `asymtrack train --help` lists them.
         shares: relative sampling weight of each source.
         validation: names of the datasets of validation pairs.
         tracking: name of the dataset whose first sequences are tracked in validation.
@@ -348,7 +348,9 @@ class RunConfig:
 
     Attributes:
         init_from: checkpoint directory of initial weights, of a tracker or a backbone that
-            `asymtrack convert` wrote; None to train from scratch.
+            `asymtrack convert` wrote; `package` for the packaged weights; None to train from
+            scratch.
+        model_from_init: train the network of `init_from` instead of `config.model`.
         checkpoint_steps: steps between checkpoints to resume from.
         checkpoint_minutes: maximum minutes between checkpoints to resume from.
         keep: number of latest checkpoints that are kept.
@@ -360,7 +362,8 @@ class RunConfig:
         tracking_frames: maximum number of frames per tracked sequence.
     """
 
-    init_from: Path | None = None
+    init_from: Literal["package"] | Path | None = None
+    model_from_init: bool = False
     checkpoint_steps: int = 1000
     checkpoint_minutes: float = 15.0
     keep: int = 3
@@ -377,6 +380,8 @@ class RunConfig:
         _require(self, positive, lambda value: value > 0, "positive")
         _require(self, ("tracking_sequences",), lambda value: value >= 0, "0 or more")
         _require(self, ("tracking_frames",), lambda value: value >= 2, "at least 2")
+        if self.model_from_init and self.init_from is None:
+            raise InputError("model_from_init needs init_from, the checkpoint of the network")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -399,6 +404,10 @@ class Config:
 
     def __post_init__(self):
         _require(self, ("seed",), lambda value: value >= 0, "0 or more")
+        if self.run.model_from_init and self.model != ModelConfig():
+            raise InputError(
+                "run.init_from sets the network: leave out model, or set run.model_from_init=False"
+            )
         if infinite := [name for name, value in flat(self).items() if not _is_finite(value)]:
             raise InputError(f"must be finite numbers: {', '.join(infinite)}")
 

@@ -9,6 +9,7 @@ from asymtrack_jax.config import (
     Config,
     DataConfig,
     ModelConfig,
+    RunConfig,
     TrainConfig,
     model_config,
     model_config_from_dict,
@@ -65,3 +66,11 @@ def test_numbers_that_are_not_finite_are_named(value: float):
     }.items():
         with pytest.raises(InputError, match=f"must be finite numbers: {name}"):
             config()
+
+
+def test_a_network_is_set_once():
+    Config(run=RunConfig(init_from="package", model_from_init=True))
+    with pytest.raises(InputError, match=r"init_from sets the network: leave out model"):
+        Config(VARIANTS["small"], run=RunConfig(init_from="package", model_from_init=True))
+    with pytest.raises(InputError, match="model_from_init needs init_from"):
+        RunConfig(model_from_init=True)

@@ -1,9 +1,20 @@
 """Trains a network from a configuration, on all devices.
 
   $ asymtrack train --config tiny --config.data.roots.lasot=/data/LaSOT
+  $ asymtrack train --config finetune --config.data.roots.folder=/data/mine
 
 --config is a packaged configuration or a Python file; options override its fields by name.
 The same command resumes a run that was stopped. On several hosts, run it on each.
+
+Names for data.sources, data.validation and data.tracking, read below data.roots:
+
+- folder: videos of your own, <sequence>/img/*.jpg and groundtruth.txt; folder_val is every fifth of
+  them and folder_train the others
+- tracks: cropped videos, <root>/tracks; stills: photographs with boxes, <root>/stills
+- lasot, trackingnet, coco, got10k_train, got10k_val: training sets; got10k_vot_train and
+  got10k_vot_val: parts of GOT-10k without videos of VOT
+- prepared/NAME: a folder that asymtrack prepare wrote
+- synthetic: rendered video, other clips for validation
 """
 
 import argparse

@@ -23,6 +23,8 @@ DATASETS: dict[str, Callable[[Path], list[Part]]] = {
     "got10k_train": functools.partial(got10k.parts, split="train"),
     "got10k_val": functools.partial(got10k.parts, split="val"),
     "folder": folder.parts,
+    "folder_train": functools.partial(folder.parts, split="train"),
+    "folder_val": functools.partial(folder.parts, split="val"),
     "tracks": functools.partial(tracks.parts, split="tracks"),
     "stills": functools.partial(tracks.parts, split="stills"),
 }
@@ -93,16 +95,25 @@ def open_source(name: str, data: DataConfig, seed: int = 0) -> Source:
 
 
 def check_roots(names: Sequence[str], data: DataConfig) -> None:
-    """Checks that sources and their folders exist, without opening them.
+    """Checks that sources and the folders that they read exist, without opening them.
 
     Raises:
         InputError: there is no such source, or folders are missing (all named in one message).
     """
-    roots = {name: _root(name, data) for name in names if name != "synthetic"}
+    folders = []
+    for name in dict.fromkeys(names):
+        if name == "synthetic":
+            material = {kind: getattr(data.synthetic, kind) for kind in ("cutouts", "backgrounds")}
+            folders += [
+                (f"synthetic.{kind}", path, name) for kind, path in material.items() if path
+            ]
+        else:
+            field, root = _root(name, data)
+            folders.append((f"roots.{field}", root, name))
     missing = [
-        f"\n  {root} (config.data.roots.{field}, for {name!r})"
-        for name, (field, root) in roots.items()
-        if not root.is_dir()
+        f"\n  {path} (config.data.{field}, for {name!r})"
+        for field, path, name in folders
+        if not path.is_dir()
     ]
     if missing:
         raise InputError(
@@ -122,6 +133,21 @@ def open_sources(names: Sequence[str], data: DataConfig, seed: int = 0) -> list[
     return [open_source(name, data, seed) for name in names]
 
 
+def shared_frames(training: Sequence[Source], held_out: Sequence[Source]) -> list[str]:
+    """Names the first frame of each sequence that is both trained and validated on."""
+    return sorted(
+        frame
+        for ours in training
+        for theirs in held_out
+        if ours.name == theirs.name
+        for frame in _first_frames(ours) & _first_frames(theirs)
+    )
+
+
+def _first_frames(source: Source) -> set[str]:
+    return {source.frame_name(row) for row in source.offsets[:-1].tolist()}
+
+
 def _root(name: str, data: DataConfig) -> tuple[str, Path]:
     """Returns the field of `config.Roots` of a dataset, and the dataset's root folder."""
     kind, _, folder = name.partition("/")
@@ -129,6 +155,6 @@ def _root(name: str, data: DataConfig) -> tuple[str, Path]:
         return kind, data.roots.prepared.expanduser() / folder
     if name not in DATASETS:
         raise InputError(f"unknown dataset {name!r}; there are: {', '.join(_SOURCES)}")
-    fields = {"got10k": "got10k", "stills": "tracks"}
+    fields = {"got10k": "got10k", "folder": "folder", "stills": "tracks"}
     field = fields.get(name.partition("_")[0], name)
     return field, getattr(data.roots, field).expanduser()

@@ -11,7 +11,7 @@ from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import results
 from asymtrack_jax.evaluation.reliability import ScoredFrames, collect
 from asymtrack_jax.models import checkpoint
-from asymtrack_jax.tracking.calibration import KEY, Calibration, logit
+from asymtrack_jax.tracking.calibration import KEY, Calibration, logit, read_calibration
 
 _NEWTON_STEPS = 30
 
@@ -47,6 +47,9 @@ def calibrate(
 ) -> str:
     """Writes a copy of a checkpoint with a calibration that is fitted to its results.
 
+    If the checkpoint is calibrated already, the fit is of its calibrated scores; the new map is
+    that of both, one after the other.
+
     Args:
         source: directory of the checkpoint.
         results_dir: output folder of the evaluation of this checkpoint.
@@ -57,12 +60,9 @@ def calibrate(
         A summary to print: calibration errors before and after, and the area under the ROC curve.
 
     Raises:
-        InputError: the checkpoint is already calibrated, or the results are of another
-            checkpoint; or see `fit`.
+        InputError: the results are of another checkpoint; or see `fit`.
     """
     loaded = checkpoint.read(source)
-    if KEY in loaded.metadata:
-        raise InputError(f"{source} is calibrated already: pass the original checkpoint")
     directory = results_dir / results.BOXES
     manifest = results.read_manifest(directory)
     if manifest.get("checkpoint_sha256") != checkpoint.sha256(source):
@@ -71,10 +71,11 @@ def calibrate(
         )
     origin = results.read_origin(directory, 0)
     frames = collect(results.ResultFolder(source.name, directory, origin), sequences)
-    calibration = fit(frames)
+    fitted = fit(frames)
+    calibration = fitted.after(read_calibration(loaded.metadata))
     metadata = {**loaded.metadata, KEY: dataclasses.asdict(calibration)}
     path = checkpoint.save(output, loaded.config, loaded.variables, metadata)
-    after = dataclasses.replace(frames, scores=calibration(frames.scores))
+    after = dataclasses.replace(frames, scores=fitted(frames.scores))
     return (
         f"{path}: {calibration}, fitted to {len(frames.scores)} frames. Calibration error "
         f"{frames.error():.3f} before and {after.error():.3f} after; area under the ROC curve of "

@@ -56,6 +56,24 @@ class ScoredFrames:
         return float((ranks[hit].sum() - hits * (hits + 1) / 2) / (hits * misses))
 
 
+def scored_frames(
+    sequence: Sequence, boxes: Float[np.ndarray, "N 4"], scores: Float[np.ndarray, " N"]
+) -> ScoredFrames:
+    """Compares a tracker's boxes, xywh in pixels, with the annotation of their sequence."""
+    rules = protocols.ONE_PASS["lasot"]
+    overlaps = protocols.frame_errors(boxes, sequence.boxes, sequence.visible, rules).overlap
+    return ScoredFrames(scores[1:], np.maximum(overlaps[1:], 0))  # -1 where the target is absent
+
+
+def concatenated(parts: Iterable[ScoredFrames]) -> ScoredFrames:
+    """Joins the frames of several sequences."""
+    parts = list(parts)
+    return ScoredFrames(
+        np.concatenate([np.empty(0), *(part.scores for part in parts)]),
+        np.concatenate([np.empty(0), *(part.overlaps for part in parts)]),
+    )
+
+
 def collect(folder: ResultFolder, sequences: Iterable[Sequence]) -> ScoredFrames:
     """Collects the scored frames of all sequences whose results have boxes and scores.
 
@@ -66,22 +84,15 @@ def collect(folder: ResultFolder, sequences: Iterable[Sequence]) -> ScoredFrames
     Raises:
         InputError: a file is damaged, or its length differs from that of its sequence.
     """
-    scores, overlaps = [np.empty(0)], [np.empty(0)]
+    parts = []
     for sequence in sequences:
-        found = folder.read_scores(sequence.name)
-        if found is None:
+        scores = folder.read_scores(sequence.name)
+        if scores is None:
             continue
-        errors = protocols.frame_errors(
-            folder.read(sequence.name),
-            sequence.boxes,
-            sequence.visible,
-            protocols.ONE_PASS["lasot"],
-        )
-        if len(found) != len(errors.overlap):
+        if len(scores) != len(sequence.boxes):
             raise InputError(
-                f"{folder.find(sequence.name)} has {len(found)} scores, but the sequence has "
-                f"{len(errors.overlap)} frames"
+                f"{folder.find(sequence.name)} has {len(scores)} scores, but the sequence has "
+                f"{len(sequence.boxes)} frames"
             )
-        scores.append(found[1:])
-        overlaps.append(np.maximum(errors.overlap[1:], 0))  # -1 where the target is absent
-    return ScoredFrames(np.concatenate(scores), np.concatenate(overlaps))
+        parts.append(scored_frames(sequence, folder.read(sequence.name), scores))
+    return concatenated(parts)

@@ -35,6 +35,12 @@ class Calibration:
         xp = scores.__array_namespace__()
         return 1 / (1 + xp.exp(-(self.slope * logit(scores) + self.offset)))
 
+    def after(self, other: "Calibration | None") -> "Calibration":
+        """Returns the map that applies `other` first, up to the clipping of scores."""
+        if other is None:
+            return self
+        return Calibration(self.slope * other.slope, self.slope * other.offset + self.offset)
+
 
 def logit(scores: Scores) -> Scores:
     """Returns `log(score / (1 - score))` of scores clipped by `MIN_SCORE`; numpy or jax arrays."""

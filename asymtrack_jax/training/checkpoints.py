@@ -9,7 +9,9 @@ Every process of a run must call these methods, and all must see the same file s
 """
 
 import contextlib
+import dataclasses
 import json
+import logging
 import os
 import re
 import zlib
@@ -19,7 +21,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
+from absl import logging as absl_logging
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
@@ -27,6 +29,7 @@ from asymtrack_jax.config import Config, ModelConfig, flat
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.files import write_atomically
 from asymtrack_jax.models import checkpoint
+from asymtrack_jax.tracking.calibration import KEY, Calibration
 from asymtrack_jax.training.devices import raise_in_all_processes
 from asymtrack_jax.training.state import TrainState
 
@@ -36,6 +39,7 @@ _SCORE = "validation/iou"
 _CROPS = ("search_size", "template_size", "search_factor", "template_factor")
 
 _saving = ocp.training.save_decision_policies
+_log = logging.getLogger(__name__)
 
 
 class Checkpoints:
@@ -127,7 +131,13 @@ class Checkpoints:
             self._manager.delete(damaged)
         return restored
 
-    def export_last_and_best(self, variables: Any, step: int, scores: Mapping[str, float]) -> bool:
+    def export_last_and_best(
+        self,
+        variables: Any,
+        step: int,
+        scores: Mapping[str, float],
+        calibration: Calibration | None = None,
+    ) -> bool:
         """Writes the network to `last/`, and to `best/` if it is the best so far.
 
         `asymtrack_jax.load` reads both. Only the first process writes.
@@ -138,6 +148,7 @@ class Checkpoints:
             scores: validation scores, stored as metadata. The best network has the highest
                 `validation/iou` among those of this run that were validated on the same pairs,
                 resumed runs included.
+            calibration: calibration of the network's scores, stored as metadata.
 
         Returns:
             Whether the network is the best so far; False in other processes than the first.
@@ -152,6 +163,8 @@ class Checkpoints:
             },
         }
         about = {"kind": "trained", "step": step, "scores": dict(scores), **comparable}
+        if calibration is not None:
+            about[KEY] = dataclasses.asdict(calibration)
         best = self._best_score(comparable)
         improved = best is None or scores[_SCORE] > best
         for name in ("last", "best") if improved else ("last",):
@@ -169,7 +182,7 @@ class Checkpoints:
             about = checkpoint.read(folder).metadata
             score = float(about["scores"][_SCORE])
         except (InputError, KeyError, TypeError, ValueError) as error:
-            logging.warning("%s is damaged, and will be replaced: %s", folder, error)
+            _log.warning("%s is damaged, and will be replaced: %s", folder, error)
             return None
         return score if all(about.get(name) == comparable[name] for name in comparable) else None
 
@@ -181,7 +194,7 @@ class Checkpoints:
             problem = self._problem(step)
             if problem is None:
                 return step
-            logging.warning("checkpoint %s is damaged: %s", self._folder(step), problem)
+            _log.warning("checkpoint %s is damaged: %s", self._folder(step), problem)
         raise InputError(
             f"every checkpoint in {self._folder(steps[-1]).parent} is damaged; choose another "
             "workdir, or remove them to start again"
@@ -281,8 +294,8 @@ def _plain_errors(folder: Path) -> Iterator[None]:
 
     Tensorstore raises them as `ValueError`, and each of orbax's threads logs one.
     """
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.FATAL)
+    before = absl_logging.get_verbosity()
+    absl_logging.set_verbosity(absl_logging.FATAL)
     try:
         yield
     except ValueError as error:
@@ -292,4 +305,4 @@ def _plain_errors(folder: Path) -> Iterator[None]:
         code = int(number[1])
         raise OSError(code, os.strerror(code), str(folder)) from None
     finally:
-        logging.set_verbosity(before)
+        absl_logging.set_verbosity(before)

@@ -9,6 +9,8 @@ import dataclasses
 import functools
 import io
 import json
+import logging
+import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -22,31 +24,39 @@ from tqdm import tqdm
 
 from asymtrack_jax.config import Augmentation, Config
 from asymtrack_jax.data.augment import Batch
-from asymtrack_jax.data.datasets import check_roots, open_source, open_sources
+from asymtrack_jax.data.datasets import check_roots, open_source, open_sources, shared_frames
 from asymtrack_jax.data.pipeline import Batches
 from asymtrack_jax.data.sampler import PairSampler
 from asymtrack_jax.data.sequences import Sequence
-from asymtrack_jax.errors import InputError
+from asymtrack_jax.errors import InputError, first_ten
+from asymtrack_jax.evaluation.calibration import fit
+from asymtrack_jax.evaluation.reliability import ScoredFrames
 from asymtrack_jax.files import write_atomically
+from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.asymtrack import init_variables
+from asymtrack_jax.tracking.calibration import Calibration
 from asymtrack_jax.training import devices
 from asymtrack_jax.training.checkpoints import Checkpoints, init_from
-from asymtrack_jax.training.metrics import MetricsWriter
+from asymtrack_jax.training.metrics import MetricsWriter, log_to, read_scalars
 from asymtrack_jax.training.pictures import draw_pairs
 from asymtrack_jax.training.state import TrainState, create_state, with_layer_scale
 from asymtrack_jax.training.step import make_train_step
 from asymtrack_jax.training.validation import first_sequences, make_eval_step, mean_losses, track
+from asymtrack_jax.weights import TINY
 
 _VALIDATION_SEED = 2**32 - 1  # the same pairs in every run
 _HELD_OUT = 1  # seed of the rendered validation sequences; training renders with 0
+_MIN_SCORED = 100  # frames for a calibration
+
+_log = logging.getLogger(__name__)
 
 
 def train_and_evaluate(config: Config, workdir: Path) -> int:
     """Trains a network, or resumes the run in `workdir`.
 
     Writes to `workdir`: resumable `checkpoints/`, the networks `best/` and `last/` for
-    `asymtrack_jax.load`, `metrics.jsonl`, `tensorboard/`, and `pictures/` of pairs. SIGTERM and
-    Ctrl-C stop the run after the current step, with a checkpoint.
+    `asymtrack_jax.load`, `config.json`, `log.txt`, `metrics.jsonl`, `tensorboard/`, and `pictures/`
+    of pairs. SIGTERM and Ctrl-C stop the run after the current step, with a checkpoint.
 
     Args:
         config: the run's configuration.
@@ -64,9 +74,15 @@ def train_and_evaluate(config: Config, workdir: Path) -> int:
     devices.check_batch_size(config.train, mesh)
     with devices.raise_in_all_processes():  # indexing takes minutes, so check first
         check_roots((*config.data.sources, *_held_out_names(config)), config.data)
-        state = _initial_state(config)
-    with contextlib.closing(Checkpoints(workdir, config)) as checkpoints:
+        config, state = _start(config)
+    with (
+        contextlib.closing(Checkpoints(workdir, config)) as checkpoints,
+        log_to(workdir / "log.txt"),
+    ):
         state = checkpoints.restore(devices.replicate(mesh, state))
+        if jax.process_index() == 0:
+            content = json.dumps(dataclasses.asdict(config), default=str, indent=2)
+            write_atomically(workdir / "config.json", f"{content}\n".encode())
         with devices.raise_in_all_processes():
             data = _open_data(config)
         status = _train(config, workdir, mesh, data, checkpoints, state)
@@ -98,18 +114,20 @@ def _train(
         crop_flip=0.0,
     )
 
-    def validate(step: int, state: TrainState) -> dict[str, float]:
+    def validate(step: int, state: TrainState) -> None:
         num_batches = max(1, run.validation_pairs // train.batch_size)
         pairs = _batches(config, data.validation, _VALIDATION_SEED, num_batches, unvaried)
         with contextlib.closing(pairs):
             losses = mean_losses(eval_step, state.variables, map(put_batch, pairs))
         scores = {f"validation/{name}": value for name, value in losses.items()}
-        variables = jax.device_get(state.variables)
+        variables, calibration = jax.device_get(state.variables), None
         if data.sequences and jax.process_index() == 0:
-            tracked = track(config.model, variables, data.sequences)
-            scores |= {f"tracking/{name}": value for name, value in tracked.items()}
-        checkpoints.export_last_and_best(variables, step, scores)
-        return scores
+            percent, frames = track(config.model, variables, data.sequences)
+            scores |= {f"tracking/{name}": value for name, value in percent.items()}
+            calibration = _calibration(frames)
+        checkpoints.export_last_and_best(variables, step, scores, calibration)
+        writer.scalars(step, scores)
+        _log.info("step %d: %s", step, _listed(scores))
 
     batches = _batches(
         config, data.training, config.seed, train.num_steps, config.data.augmentation, start
@@ -127,7 +145,9 @@ def _train(
         ) as progress,
     ):
         if start:
-            progress.write(f"resuming after step {start}")
+            _log.info("resuming after step %d", start)
+        elif run.init_from is not None:  # what training improves on
+            validate(0, state)
         window, previous = _Window(train.batch_size), None
         for step in range(start + 1, train.num_steps + 1):
             with window.waiting():
@@ -148,25 +168,22 @@ def _train(
                 values = window.close()
                 writer.scalars(step, values)
                 progress.set_postfix_str(_status(values))
+                _log.debug("step %d: %s", step, _status(values))
             if step % run.picture_steps == 0:
                 boxes, _ = eval_step(state.variables, put_batch(batch))
                 shown = np.asarray(boxes)[: len(batch.boxes)]  # the first process's share
                 writer.image(step, "pairs", draw_pairs(batch, shown))
             if step % (run.validation_epochs * train.steps_per_epoch) == 0 or last:
-                scores = validate(step, state)
-                writer.scalars(step, scores)
-                progress.write(f"step {step}: {_listed(scores)}")
+                validate(step, state)
                 window.restart_clock(None)
             if stop or last or checkpoints.due(step):
                 _check_finite(workdir, *previous)
                 checkpoints.save(state)
             if stop:
-                progress.write(f"stopped after step {step}; the same command resumes the run")
+                _log.info("stopped after step %d; the same command resumes the run", step)
                 return 128 + (signals.received or signal.SIGTERM)
-        progress.write(
-            f"finished all {train.num_steps} steps; to track a video with the best network: "
-            f"asymtrack track --checkpoint {workdir / 'best'}"
-        )
+    if jax.process_index() == 0:
+        _log.info(_summary(config, workdir, data.sequences))
     return 0
 
 
@@ -187,11 +204,18 @@ def _held_out_names(config: Config) -> tuple[str, ...]:
 
 def _open_data(config: Config) -> _Data:
     data, run = config.data, config.run
-    training = PairSampler(open_sources(data.sources, data), data.shares, data.max_gap)
+    training = open_sources(data.sources, data)
     held_out = {name: open_source(name, data, _HELD_OUT) for name in _held_out_names(config)}
+    if shared := shared_frames(training, list(held_out.values())):
+        _log.warning(
+            "%d sequences are both trained and validated on, so that validation says little about "
+            "others; the sources folder_train and folder_val split a folder. First frames:%s",
+            len(shared),
+            first_ten(shared),
+        )
     validation = [held_out[name] for name in data.validation]
     return _Data(
-        training,
+        PairSampler(training, data.shares, data.max_gap),
         PairSampler(validation, [1.0] * len(validation), data.max_gap),
         first_sequences(held_out[data.tracking], run.tracking_sequences, run.tracking_frames)
         if run.tracking_sequences
@@ -224,15 +248,61 @@ def _batches(
     )
 
 
-def _initial_state(config: Config) -> TrainState:
-    if config.run.init_from is not None:
-        variables = init_from(config.run.init_from, config.model)
+def _start(config: Config) -> tuple[Config, TrainState]:
+    """Returns the configuration with the network's sizes, and the state before the first step."""
+    run = config.run
+    if run.init_from is not None:
+        directory = TINY if run.init_from == "package" else run.init_from.expanduser()
+        if run.model_from_init:
+            model = checkpoint.read(directory).config
+            run = dataclasses.replace(run, model_from_init=False)
+            config = dataclasses.replace(config, model=model, run=run)
+        variables = init_from(directory, config.model)
     else:
         variables = init_variables(config.model, config.seed)
     if config.train.layer_scale is not None:
         params = with_layer_scale(variables["params"], config.train.layer_scale)
         variables = {**variables, "params": params}
-    return create_state(variables, config.train)
+    return config, create_state(variables, config.train)
+
+
+def _calibration(frames: ScoredFrames) -> Calibration | None:
+    """Fits a calibration to the frames that were tracked; None, with a message, if it cannot."""
+    try:
+        if len(frames.scores) < _MIN_SCORED:
+            raise InputError(f"{_MIN_SCORED} tracked frames are needed, not {len(frames.scores)}")
+        return fit(frames)
+    except InputError as error:
+        _log.info("scores are left uncalibrated: %s", error)
+        return None
+
+
+def _summary(config: Config, workdir: Path, sequences: list[Sequence]) -> str:
+    """Compares the best network with the initial weights, and names a command to look further."""
+    best = checkpoint.read(workdir / "best").metadata
+    before, after = read_scalars(workdir, 0), best["scores"]
+    changes = []
+    for name, label in (
+        ("validation/iou", "validation IoU"),
+        ("tracking/success_auc", "success AUC"),
+    ):
+        if name in after:
+            old = f"{before[name]:.4g} -> " if name in before else ""
+            changes.append(f"{label} {old}{after[name]:.4g}")
+    which = f"step {best['step']}" if best["step"] else "the initial weights, which are the best"
+    options = ["--checkpoint", str(workdir / "best")]
+    folder = config.data.roots.folder.expanduser()
+    names = [Path(sequence.name).parent.parent.name for sequence in sequences]
+    own = config.data.tracking in ("folder", "folder_val")
+    if own and names and (folder / names[0]).is_dir():  # not prepared records
+        command, what = ["evaluate", "--dataset", "folder", "--data-dir", str(folder)], "its tracks"
+        options = ["--sequences", ",".join(names), *options]
+    else:
+        command, what = ["track"], "it on a rendered clip"
+    return (
+        f"finished all {config.train.num_steps} steps. best/ ({which}): {', '.join(changes)}. "
+        f"To see {what}: {shlex.join(['asymtrack', *command, *options])}"
+    )
 
 
 class _Window:

@@ -1,9 +1,11 @@
-"""Logging of a training run: scalars and images, as JSON lines and TensorBoard events."""
+"""Logging of a training run: messages, and values as JSON lines and TensorBoard events."""
 
+import contextlib
 import json
+import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,15 +17,61 @@ from jaxtyping import UInt8
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+from tqdm import tqdm
 
 from asymtrack_jax.files import write_atomically
+
+_package = logging.getLogger("asymtrack_jax")
+
+
+class _Console(logging.Handler):
+    """Prints messages above the progress bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record))
+
+
+@contextlib.contextmanager
+def log_to(path: Path) -> Iterator[None]:
+    """Prints the package's messages, and appends them to a file with their times.
+
+    The file also gets messages of level DEBUG, and the error that ends the run. Other processes
+    than the first write no file, and print warnings only.
+    """
+    console, level = _Console(logging.INFO), _package.level
+    handlers: list[logging.Handler] = [console]
+    if jax.process_index() == 0:
+        handlers.append(logging.FileHandler(path, encoding="utf-8"))
+        handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    else:
+        console.setLevel(logging.WARNING)
+    for handler in handlers:
+        _package.addHandler(handler)
+    _package.setLevel(logging.DEBUG)
+    try:
+        yield
+    except Exception as error:
+        _package.debug("error: %s", error)
+        raise
+    finally:
+        _package.setLevel(level)
+        for handler in handlers:
+            _package.removeHandler(handler)
+            handler.close()
+
+
+def read_scalars(workdir: Path, step: int) -> dict[str, float | None]:
+    """Reads the values that a run's `MetricsWriter` wrote at a step; empty if there are none."""
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return {name: value for line in lines if line["step"] == step for name, value in line.items()}
 
 
 class MetricsWriter:
     """Writer of `metrics.jsonl`, `pictures/` and TensorBoard's `tensorboard/` in `workdir`.
 
     Every method flushes, so that a killed run loses nothing. A resumed run first discards the
-    entries of steps that it will repeat. Only the first process of a run writes.
+    entries of steps that it will repeat, and one from the beginning all. Only the first process of
+    a run writes.
 
     Each line of `metrics.jsonl` is an object: `step`, `time` (seconds since 1970), and the values
     by name; a value that is not finite is null.
@@ -92,7 +140,7 @@ class MetricsWriter:
 
 
 def _discard_after(path: Path, start: int) -> None:
-    """Removes the lines of steps after `start`, and an incomplete last line."""
-    lines = path.read_bytes().splitlines(keepends=True)
+    """Removes the lines of steps after `start` (all if it is 0), and an incomplete last line."""
+    lines = path.read_bytes().splitlines(keepends=True) if start else []
     kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= start]
     write_atomically(path, b"".join(kept))

@@ -11,6 +11,7 @@ from asymtrack_jax.config import ModelConfig, TrainConfig
 from asymtrack_jax.data.augment import Batch
 from asymtrack_jax.data.sequences import Frame, Sequence, Source
 from asymtrack_jax.evaluation import protocols
+from asymtrack_jax.evaluation.reliability import ScoredFrames, concatenated, scored_frames
 from asymtrack_jax.images import normalise
 from asymtrack_jax.models.asymtrack import AsymTrack
 from asymtrack_jax.models.fuse import fuse
@@ -50,7 +51,7 @@ def mean_losses(eval_step: EvalStep, variables: Any, batches: Iterable[Batch]) -
 
 def track(
     config: ModelConfig, variables: Any, sequences: Iterable[Sequence]
-) -> Mapping[str, float]:
+) -> tuple[Mapping[str, float], ScoredFrames]:
     """Tracks sequences and scores the results by LaSOT's protocol.
 
     Args:
@@ -59,7 +60,8 @@ def track(
         sequences: at least one annotated sequence.
 
     Returns:
-        Percent by measure (`protocols.MEASURES`).
+        Percent by measure (`protocols.MEASURES`), and the frames with the network's scores, to
+        which a calibration can be fitted.
 
     Raises:
         InputError: a frame cannot be read.
@@ -68,18 +70,15 @@ def track(
     # Called repeatedly with new weights: as constants they would be compiled each time.
     tracker = Tracker(Model(config, fuse(variables), constant=False))
     protocol = protocols.PROTOCOLS["lasot"]
-    scores = [
-        protocol.score(_track(tracker, sequence), sequence.boxes, sequence.visible)
-        for sequence in sequences
-    ]
-    return protocols.overall(scores).percent
-
-
-def _track(tracker: Tracker, sequence: Sequence) -> Float[np.ndarray, "N 4"]:
-    frames = (sequence.frames[index] for index in range(len(sequence.frames)))
-    return np.concatenate(
-        [step.bboxes for step in track_video(tracker, frames, sequence.boxes[:1])]
-    )
+    percent, frames = [], []
+    for sequence in sequences:
+        images = (sequence.frames[index] for index in range(len(sequence.frames)))
+        steps = track_video(tracker, images, sequence.boxes[:1])
+        tracked = [(step.bboxes, step.scores) for step in steps]
+        boxes, scores = map(np.concatenate, zip(*tracked, strict=True))
+        percent.append(protocol.score(boxes, sequence.boxes, sequence.visible))
+        frames.append(scored_frames(sequence, boxes, scores))
+    return protocols.overall(percent).percent, concatenated(frames)
 
 
 def first_sequences(source: Source, count: int, num_frames: int) -> list[Sequence]:

@@ -12,10 +12,11 @@ import numpy as np
 
 from asymtrack_jax.errors import InputError, run_main
 from asymtrack_jax.models import checkpoint
+from asymtrack_jax.tracking.calibration import KEY
 
 
 def average(sources: Sequence[Path], output: Path) -> None:
-    """Writes the mean of checkpoints of one network, with the metadata of the last.
+    """Writes the mean of checkpoints of one network, with the last one's metadata, uncalibrated.
 
     Raises:
         InputError: a checkpoint cannot be read or is of another network than the first, or the
@@ -31,6 +32,7 @@ def average(sources: Sequence[Path], output: Path) -> None:
     )
     steps = [each.metadata.get("step") for each in loaded]
     about = {**loaded[-1].metadata, "mean_of_steps": steps}
+    about.pop(KEY, None)
     checkpoint.save(output, loaded[0].config, mean, about)
 
 

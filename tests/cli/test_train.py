@@ -1,10 +1,12 @@
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 
 from asymtrack_jax.cli.train import TrainOptions, parse
 from asymtrack_jax.config import VARIANTS, Config
+from asymtrack_jax.data.datasets import DATASETS
 
 
 def options(*arguments: str, config: str = "tiny") -> TrainOptions:
@@ -40,11 +42,20 @@ def test_every_kind_of_field_can_be_changed_by_name():
     assert (chosen.data.sources, chosen.data.shares) == (("lasot", "coco"), (2.0, 1.0))
     assert chosen.data.roots.lasot == Path("/d/LaSOT")
     assert chosen.run.init_from == Path("backbone")
+    assert options("--config.run.init_from=package").config.run.init_from == "package"
 
 
 def test_the_folder_is_named_after_the_configuration():
     assert options(config="small").workdir == Path("runs/small")
     assert options("--workdir=here").workdir == Path("here")
+
+
+def test_help_lists_the_sources(capsys):
+    with pytest.raises(SystemExit):
+        options("--help")
+    printed = capsys.readouterr().out
+    for name in DATASETS:
+        assert re.search(rf"^[- ].*\b{name}\b", printed, re.MULTILINE), name
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Sources as the configuration names them; what they read is tested with the readers."""
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 import cv2
@@ -8,7 +10,13 @@ import pytest
 
 from asymtrack_jax.config import DataConfig, Roots, Synthetic
 from asymtrack_jax.data import datasets
-from asymtrack_jax.data.datasets import DATASETS, open_dataset, open_source, open_sources
+from asymtrack_jax.data.datasets import (
+    DATASETS,
+    open_dataset,
+    open_source,
+    open_sources,
+    shared_frames,
+)
 from asymtrack_jax.data.index import SequenceIndex
 from asymtrack_jax.data.prepare import prepare_frames
 from asymtrack_jax.data.records import RecordSource
@@ -24,9 +32,13 @@ FIELDS = {
     "coco": "coco",
     "trackingnet": "trackingnet",
     "folder": "folder",
+    "folder_train": "folder",
+    "folder_val": "folder",
     "tracks": "tracks",
     "stills": "tracks",
 }
+SPLIT = ("folder_train", "folder_val")
+SMALL = DataConfig(synthetic=Synthetic(num_sequences=2, num_frames=20, height=64, width=96))
 
 
 @pytest.fixture
@@ -76,6 +88,27 @@ def test_files_and_records_are_one_source(root, tmp_path):
         np.testing.assert_array_equal(source.read(7), files.read(7))
 
 
+def test_a_folder_is_split_by_sequence(root, tmp_path):
+    def folders(name: str) -> list[bytes]:
+        return open_source(name, data).folders.tolist()  # pyright: ignore
+
+    data = config(tmp_path, folder=root)
+    for name in ("folder_train", "folder_val"):
+        with pytest.raises(InputError, match="holds one sequence, cat: expected at least two"):
+            open_source(name, data)
+    for number in range(2, 8):
+        shutil.copytree(root / "cat", root / f"dog{number}")
+    shutil.copytree(root / "cat", root / "dog10")
+    assert folders("folder_val") == [b"cat", b"dog6"]
+    assert folders("folder_train") == [b"dog2", b"dog3", b"dog4", b"dog5", b"dog7", b"dog10"]
+    everything, train, val = (open_source(name, data) for name in ("folder", *SPLIT))
+    assert shared_frames([train], [val]) == []
+    first = [str(root / name / "img" / "0.jpg") for name in ("cat", "dog6")]
+    assert shared_frames([train, everything], [val]) == first
+    synthetic = [open_source("synthetic", SMALL, seed) for seed in (0, 1)]
+    assert shared_frames(synthetic[:1], synthetic[1:]) == []
+
+
 def test_homes_are_found(root, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     data = DataConfig(roots=Roots(folder=Path("~/folder")), cache=Path("~/cache"))
@@ -85,16 +118,16 @@ def test_homes_are_found(root, tmp_path, monkeypatch):
 
 
 def test_synthetic_video_has_a_seed(tmp_path):
-    data = DataConfig(synthetic=Synthetic(num_sequences=2, num_frames=20, height=64, width=96))
-    train, again, validation = (open_source("synthetic", data, seed=seed) for seed in (0, 0, 1))
+    train, again, validation = (open_source("synthetic", SMALL, seed=seed) for seed in (0, 0, 1))
     assert isinstance(train, Source)
     np.testing.assert_array_equal(train.read(0), again.read(0))
     assert not np.array_equal(train.read(0), validation.read(0))
-    assert len(open_sources(["synthetic"], data)) == 1
+    assert len(open_sources(["synthetic"], SMALL)) == 1
 
 
 def test_all_missing_roots_are_named_at_once(root, tmp_path):
-    data = config(tmp_path, folder=root)
+    synthetic = Synthetic(cutouts=tmp_path / "absent" / "things", backgrounds=root)
+    data = dataclasses.replace(config(tmp_path, folder=root), synthetic=synthetic)
     with pytest.raises(InputError) as refused:
         open_sources(["lasot", "folder", "got10k_vot_train", "synthetic", "prepared/x"], data)
     absent = tmp_path / "absent"
@@ -102,6 +135,7 @@ def test_all_missing_roots_are_named_at_once(root, tmp_path):
         "no such folders:",
         f"  {absent / 'lasot'} (config.data.roots.lasot, for 'lasot')",
         f"  {absent / 'got10k'} (config.data.roots.got10k, for 'got10k_vot_train')",
+        f"  {absent / 'things'} (config.data.synthetic.cutouts, for 'synthetic')",
         f"  {Path('data/prepared/x')} (config.data.roots.prepared, for 'prepared/x')",
         "without data, train on rendered video: `--config synthetic`",
     ]

@@ -61,8 +61,14 @@ def test_the_command_writes_a_calibrated_copy(tmp_path, variables, capsys):
     low, high = found(np.array([0.4, 0.7]))
     assert low < 0.2
     assert high > 0.8
-    with pytest.raises(InputError, match="is calibrated"):
-        run("d", "e")
+    # The fit of calibrated scores comes after the calibration that made them.
+    manifest = {"checkpoint_sha256": checkpoint.sha256(tmp_path / "d")}
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    results.write_result(directory, "a", boxes, found(scores), None, results.ResultFormat(True))
+    run("d", "e")
+    again = read_calibration(checkpoint.read(tmp_path / "e").metadata)
+    assert again is not None
+    assert again.slope > found.slope > 2  # hits and misses are apart: the steeper, the better
     (directory / "manifest.json").write_text(json.dumps({"checkpoint_sha256": "0"}))
     with pytest.raises(InputError, match="results of another checkpoint"):
-        run("c", "e")
+        run("c", "f")

@@ -49,3 +49,10 @@ def test_a_checkpoint_may_hold_one(tmp_path, variables):
 def test_what_is_no_calibration_is_refused(bad):
     with pytest.raises(InputError, match="a positive slope and an offset"):
         read_calibration({"calibration": bad})
+
+
+def test_one_calibration_after_another():
+    scores, first = np.linspace(0.01, 0.99, 9), Calibration(1.5, -0.3)
+    both = Calibration(2.0, 0.4).after(first)
+    np.testing.assert_allclose(both(scores), Calibration(2.0, 0.4)(first(scores)))
+    assert first.after(None) == first

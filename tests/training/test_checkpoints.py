@@ -15,6 +15,7 @@ import pytest
 from asymtrack_jax.config import VARIANTS, Config, DataConfig, Roots, RunConfig, TrainConfig
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models import checkpoint
+from asymtrack_jax.tracking.calibration import Calibration, read_calibration
 from asymtrack_jax.training.checkpoints import Checkpoints, fingerprint, init_from
 from asymtrack_jax.training.state import TrainState, create_state
 
@@ -217,7 +218,9 @@ class TestExport:
         """By a process of its own, as after an interruption."""
         scores = {"validation/iou": score, "validation/total": 1.0}
         with contextlib.closing(Checkpoints(workdir, config)) as checkpoints:
-            return checkpoints.export_last_and_best(variables, step, scores)
+            return checkpoints.export_last_and_best(
+                variables, step, scores, Calibration(1.0 + step, 0.5)
+            )
 
     def test_the_best_and_the_last(self, tmp_path, variables):
         better = jax.tree.map(lambda leaf: leaf + 1, variables)
@@ -228,6 +231,7 @@ class TestExport:
         jax.tree.map(np.testing.assert_array_equal, best.variables, better)
         jax.tree.map(np.testing.assert_array_equal, last.variables, variables)
         assert best.config == CONFIG.model
+        assert read_calibration(best.metadata) == Calibration(3.0, 0.5)
         assert (best.metadata["step"], last.metadata["step"]) == (2, 3)
         assert best.metadata["scores"] == {"validation/iou": 0.7, "validation/total": 1.0}
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import jax
 import numpy as np
 import pytest
@@ -21,8 +22,10 @@ from asymtrack_jax.configs.loading import load_config
 from asymtrack_jax.data import datasets
 from asymtrack_jax.data.augment import Batch
 from asymtrack_jax.errors import InputError
+from asymtrack_jax.evaluation.reliability import ScoredFrames
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.training import loop
+from asymtrack_jax.weights import TINY
 
 ROOT = Path(__file__).parent.parent.parent
 NUM_STEPS = 8
@@ -38,8 +41,8 @@ def start(tmp_path_factory) -> Callable[..., subprocess.Popen]:
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
 
-    def run(workdir: Path, *changes: str) -> subprocess.Popen:
-        command = [sys.executable, "train.py", "--config", "configs/testing.py"]
+    def run(workdir: Path, *changes: str, config: str = "configs/testing.py") -> subprocess.Popen:
+        command = [sys.executable, "train.py", "--config", config]
         return subprocess.Popen(
             [*command, "--workdir", str(workdir), "--config.run.checkpoint_steps=3", *changes],
             cwd=ROOT,
@@ -60,6 +63,14 @@ def whole(start, tmp_path_factory) -> Path:
     output = finish(process)
     assert process.returncode == 0, output
     return workdir
+
+
+def write_frames(folder: Path, rng: np.random.Generator) -> None:
+    """Writes twenty frames of noise."""
+    folder.mkdir(parents=True)
+    for number in range(20):
+        image = rng.integers(0, 255, (64, 96, 3), np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), image)
 
 
 def finish(process: subprocess.Popen) -> str:
@@ -104,6 +115,47 @@ def test_leaves_all_that_it_promises(whole: Path):
     about = checkpoint.read(whole / "last").metadata
     assert about["step"] == NUM_STEPS
     assert 0 <= about["scores"]["tracking/success_auc"] <= 100
+
+    config = json.loads((whole / "config.json").read_text())
+    assert (config["train"]["batch_size"], config["data"]["sources"]) == (4, ["synthetic"])
+    log = (whole / "log.txt").read_text()
+    assert len(re.findall(r"step \d: loss .* waiting for data\n", log)) == NUM_STEPS
+    assert not re.search(r"\r|it/s|step/s", log)
+
+
+def test_fine_tuning_is_compared_with_its_start(start, whole, tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(1, 7):
+        folder = tmp_path / "mine" / f"clip{number}"
+        write_frames(folder / "img", rng)
+        (folder / "groundtruth.txt").write_text(20 * "20,30,16,12\n")
+    process = start(
+        tmp_path / "run",
+        f"--config.data.roots.folder={tmp_path / 'mine'}",
+        f"--config.data.cache={tmp_path / 'cache'}",
+        f"--config.run.init_from={whole / 'last'}",
+        "--config.train.batch_size=4",
+        "--config.train.epochs=1",
+        "--config.train.pairs_per_epoch=8",
+        "--config.train.warmup_steps=1",
+        "--config.run.validation_pairs=8",
+        config="finetune",
+    )
+    output = finish(process)
+    assert process.returncode == 0, output
+    assert steps(tmp_path / "run", "validation/iou") == [0, 2]
+    assert checkpoint.read(tmp_path / "run" / "last").config == VARIANTS["testing"]
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "scores are left uncalibrated: 100 tracked frames are needed, not 38" in log
+    last = log.splitlines()[-1][20:]
+    assert last in output
+    best = checkpoint.read(tmp_path / "run" / "best").metadata["scores"]
+    for name, label in (("validation/iou", "IoU"), ("tracking/success_auc", "AUC")):
+        assert f"{label} {values(tmp_path / 'run', name)[0]:.4g} -> {best[name]:.4g}" in last
+    assert last.endswith(
+        f"asymtrack evaluate --dataset folder --data-dir {tmp_path / 'mine'} "
+        f"--sequences clip1,clip6 --checkpoint {tmp_path / 'run' / 'best'}"
+    )
 
 
 def test_a_run_that_is_killed_in_an_epoch_ends_as_if_it_had_not_been(start, whole, tmp_path):
@@ -166,6 +218,35 @@ def test_missing_validation_data_are_named_before_data_are_opened(testing, tmp_p
     data = dataclasses.replace(testing.data, roots=roots, **{field: named})
     with pytest.raises(InputError, match=r"nowhere \(config.data.roots.folder"):
         loop.train_and_evaluate(dataclasses.replace(testing, data=data), tmp_path / "run")
+
+
+def test_fine_tuning_takes_the_packaged_network():
+    config, state = loop._start(load_config("finetune"))
+    packaged = checkpoint.read(TINY)
+    assert config.model == packaged.config
+    jax.tree.map(np.testing.assert_array_equal, state.variables, packaged.variables)
+
+
+def test_validation_on_what_is_trained_on_is_warned_of(tmp_path, caplog):
+    write_frames(tmp_path / "cat" / "img", np.random.default_rng(0))
+    (tmp_path / "cat" / "groundtruth.txt").write_text(20 * "20,30,16,12\n")
+    config = load_config("finetune")
+    roots = dataclasses.replace(config.data.roots, folder=tmp_path)
+    data = dataclasses.replace(
+        config.data, sources=("folder",), validation=("folder",), tracking="folder", roots=roots
+    )
+    loop._open_data(dataclasses.replace(config, data=data))
+    assert "1 sequences are both trained and validated on" in caplog.text
+    assert str(tmp_path / "cat") in caplog.text
+
+
+def test_scores_are_calibrated_on_enough_frames(caplog):
+    scores = np.linspace(0.1, 0.9, 100)
+    assert loop._calibration(ScoredFrames(scores, scores)) is not None
+    assert not caplog.text
+    with caplog.at_level("INFO"):
+        assert loop._calibration(ScoredFrames(scores, 1 - scores)) is None
+    assert "uncalibrated: in 100 frames the overlap does not rise" in caplog.text
 
 
 def test_a_source_that_validates_twice_is_opened_once(monkeypatch):

@@ -1,4 +1,5 @@
 import json
+import logging
 import struct
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
-from asymtrack_jax.training.metrics import MetricsWriter
+from asymtrack_jax.training.metrics import MetricsWriter, log_to, read_scalars
 
 
 def lines(workdir: Path) -> list[dict]:
@@ -54,9 +55,39 @@ def test_going_on_takes_back_later_steps(tmp_path, torn: str):
         (100, 1),
         (150, 2),
     ]
+    assert read_scalars(tmp_path, 100)["loss"] == 1
     # TensorBoard drops what it read of later steps at a START.
     starts = [event.step for event in events(tmp_path) if event.session_log.status]
     assert starts == [1, 101]
+
+
+def test_beginning_again_takes_back_all(tmp_path):
+    for loss in (1, 2):
+        with MetricsWriter(tmp_path) as writer:
+            writer.scalars(0, {"loss": loss})
+    assert [line["loss"] for line in lines(tmp_path)] == [2]
+    assert read_scalars(tmp_path, 50) == {}
+
+
+def test_messages_are_printed_and_kept(tmp_path, capsys):
+    log = logging.getLogger("asymtrack_jax.training.loop")
+
+    @log_to(tmp_path / "log.txt")
+    def run(word: str) -> None:
+        log.debug("loss")
+        log.info("%s step", word)
+        raise ValueError("wrong")
+
+    for word in ("first", "second"):  # a resumed run
+        with pytest.raises(ValueError, match="wrong"):
+            run(word)
+    log.info("afterwards")
+    assert capsys.readouterr().out == "first step\nsecond step\n"
+    kept = (tmp_path / "log.txt").read_text().splitlines()
+    assert [line[20:] for line in kept] == [
+        *("loss", "first step", "error: wrong"),
+        *("loss", "second step", "error: wrong"),
+    ]
 
 
 def test_pictures(tmp_path):
@@ -72,9 +103,12 @@ def test_pictures(tmp_path):
     assert (event.step, value.tag, value.image.encoded_image_string) == (500, "pairs", png)
 
 
-def test_only_the_first_process_writes(tmp_path, monkeypatch):
+def test_only_the_first_process_writes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     with MetricsWriter(tmp_path) as writer:
         writer.scalars(1, {"loss": 1})
         writer.image(1, "pairs", np.zeros((2, 2, 3), np.uint8))
+    with log_to(tmp_path / "log.txt"):
+        logging.getLogger("asymtrack_jax").info("step")
+    assert not capsys.readouterr().out
     assert not list(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 import functools
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -20,6 +21,8 @@ LAYOUT = (
     "target is absent)"
 )
 
+_VAL_EVERY = 5  # every fifth sequence is for validation
+
 
 def read_sequences(directory: Path, selection: Selection = ALL) -> list[Sequence]:
     """Reads the annotations of all sequences in a folder, in the order of their names.
@@ -33,16 +36,30 @@ def read_sequences(directory: Path, selection: Selection = ALL) -> list[Sequence
     return read_each(directory, LAYOUT, folders, _read_sequence, selection)
 
 
-def parts(root: Path) -> list[Part]:
+def parts(root: Path, split: Literal["all", "train", "val"] = "all") -> list[Part]:
     """Lists the sequences; the target is visible where its box has area.
 
+    Args:
+        root: folder of the sequences.
+        split: `val` is the first sequence, in the order of the names, and every fifth after it;
+            `train` is the others.
+
     Raises:
-        InputError: the folder is missing or holds no sequence.
+        InputError: the folder is missing, holds no sequence, or only one to be split.
     """
+    folders = _folders(root)
+    if split != "all":
+        if len(folders) == 1:
+            raise InputError(
+                f"{root} holds one sequence, {folders[0].name}: expected at least two, to train on "
+                "one and validate on the other"
+            )
+        remainders = (0,) if split == "val" else range(1, _VAL_EVERY)
+        folders = [folder for i, folder in enumerate(folders) if i % _VAL_EVERY in remainders]
     return [
         # A folder's time of modification changes with the images in it.
         Part((folder / "img", folder / "groundtruth.txt"), functools.partial(_annotation, folder))
-        for folder in _folders(root)
+        for folder in folders
     ]
 
 
