@@ -18,7 +18,6 @@ from asymtrack_jax.data.readers.text import read_lines
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import (
     page,
-    plots,
     report,
     results,
     runner,
@@ -281,14 +280,10 @@ def _report(
     notes = list(compared.notes)
     if options.sequences:
         notes.append(f"only the {len(sequences)} sequences that --sequences names")
-    shown: dict[str, str] = {}
     worst: dict[str, str] = {}
     try:
-        shown |= plots.write_plots(compared, output)
-        try:
-            shown |= plots.write_reliability(compared, annotated, output)
-        except InputError as error:
-            notes.append(f"no plot of scores: {error}")
+        shown, reasons = _plot(compared, annotated, output)
+        notes += reasons
         try:
             worst = sheet.write_contact_sheet(compared, annotated, output)
         except InputError as error:
@@ -305,6 +300,27 @@ def _report(
     others = ", ".join([tables.MARKDOWN, tables.JSON, *shown.values(), *worst.values()])
     print(f"report: {output / page.NAME}, with {others}")
     return True
+
+
+def _plot(
+    compared: report.Report, sequences: Sequence[data.Sequence], output: Path
+) -> tuple[dict[str, str], list[str]]:
+    """Plots the report, if matplotlib is installed.
+
+    Returns:
+        The pictures by title, and why there are not more.
+    """
+    try:
+        from asymtrack_jax.evaluation import plots
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        return {}, ["no plots: they need matplotlib; in a checkout: pip install -e '.[eval]'"]
+    shown = plots.write_plots(compared, output)
+    try:
+        return shown | plots.write_reliability(compared, sequences, output), []
+    except InputError as error:
+        return shown, [f"no plot of scores: {error}"]
 
 
 def _submit(

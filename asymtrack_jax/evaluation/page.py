@@ -16,7 +16,7 @@ from asymtrack_jax.data import sequences as data
 from asymtrack_jax.data.sequences import Frame
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import tables
-from asymtrack_jax.evaluation.plots import COLOURS
+from asymtrack_jax.evaluation.colours import COLOURS
 from asymtrack_jax.evaluation.protocols import MEASURES
 from asymtrack_jax.evaluation.report import Report, ordered
 from asymtrack_jax.evaluation.sheet import shown_boxes

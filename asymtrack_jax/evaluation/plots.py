@@ -1,4 +1,7 @@
-"""Plots of a report: curves over thresholds, scores by attribute, overlap by score."""
+"""Plots of a report: curves over thresholds, scores by attribute, overlap by score.
+
+Needs matplotlib, which the extra [eval] installs; nothing else of this package's evaluation does.
+"""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -11,14 +14,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from asymtrack_jax.data import sequences as data
+from asymtrack_jax.evaluation.colours import COLOURS
 from asymtrack_jax.evaluation.protocols import MEASURES
 from asymtrack_jax.evaluation.reliability import ScoredFrames, collect
 from asymtrack_jax.evaluation.report import Report
 from asymtrack_jax.files import write_atomically
 
-COLOURS = (  # of trackers, on white and on photographs, where green is the annotation's
-    *("#e08a00", "#0a84d8", "#d6409f", "#7b4fd0", "#d93a2b", "#00a0a0", "#a0691a", "#777777"),
-)
 _DASHES = ("-", "--", "-.", ":")
 _AXES = {
     "success": ("Success", "overlap threshold"),

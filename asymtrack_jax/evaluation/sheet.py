@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 
 from asymtrack_jax import boxes
 from asymtrack_jax.data import sequences as data
-from asymtrack_jax.evaluation import plots
+from asymtrack_jax.evaluation.colours import COLOURS
 from asymtrack_jax.evaluation.protocols import MEASURES
 from asymtrack_jax.evaluation.report import Report, TrackerScores, worst
 from asymtrack_jax.files import write_atomically
@@ -20,7 +20,7 @@ _CELL_WIDTH, _CELL_HEIGHT = 300, 200
 _HEADING = 26
 _WHITE, _DARK = (255, 255, 255), (20, 20, 20)
 _COLOURS: list[drawing.Colour] = [
-    (int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:], 16)) for colour in plots.COLOURS
+    (int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:], 16)) for colour in COLOURS
 ]  # RGB
 
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from asymtrack_jax.cli import evaluate
 from asymtrack_jax.config import VARIANTS
 from asymtrack_jax.data.readers.text import read_boxes
 from asymtrack_jax.errors import InputError
-from asymtrack_jax.evaluation import benchmarks, command
+from asymtrack_jax.evaluation import benchmarks, command, plots
 from asymtrack_jax.evaluation.benchmarks import BENCHMARKS
 from asymtrack_jax.models import checkpoint
 from tests.evaluation.sequences import FakeSlots, write_sequences
@@ -80,8 +81,8 @@ def fake(monkeypatch):
     Plots are left out, as they take long.
     """
     counts = []
-    monkeypatch.setattr(command.plots, "write_plots", lambda report, directory: {})
-    monkeypatch.setattr(command.plots, "write_reliability", lambda *arguments: {})
+    monkeypatch.setattr(plots, "write_plots", lambda report, directory: {})
+    monkeypatch.setattr(plots, "write_reliability", lambda *arguments: {})
 
     def slots(model, count):
         counts.append(count)
@@ -105,15 +106,16 @@ def test_a_run_tracks_writes_and_prints(workplace):
 
 def test_a_run_leaves_a_report_and_pictures(workplace):
     written = {path.name for path in (workplace.root / "results").iterdir()}
-    plots = {f"{name}.{kind}" for name in CURVES for kind in ("png", "pdf")}
-    plots |= {"score.png", "score.pdf"}
-    assert written == plots | {"boxes", "report.html", "report.json", "report.md", "worst.png"}
+    plotted = {f"{name}.{kind}" for name in CURVES for kind in ("png", "pdf")}
+    plotted |= {"score.png", "score.pdf"}
+    assert written == plotted | {"boxes", "report.html", "report.json", "report.md", "worst.png"}
     content = json.loads((workplace.root / "results" / "report.json").read_text())
     assert content["trackers"][0]["name"] == "weights"
     assert content["trackers"][0]["frames_per_second"] > 0
     assert "weights lacks results for 1 of 2 sequences: broken" in content["notes"]
 
 
+ROOT = Path(__file__).parents[2]
 ONE_PIXEL = np.array([1, 1, 0, 0])
 CURVES = ("success", "precision", "norm_precision")
 
@@ -218,6 +220,35 @@ def test_the_default_is_rendered_clips_and_needs_nothing(place, fake, monkeypatc
     assert evaluate.main([]) == 0
     assert "synthetic, lasot protocol, 2 of 2 sequences, 8 frames" in capsys.readouterr().out
     assert (place / "results" / "synthetic" / "worst.png").exists()
+
+
+WITHOUT_MATPLOTLIB = """
+import sys
+sys.modules["matplotlib"] = None
+from asymtrack_jax.cli.main import main
+from asymtrack_jax.evaluation import benchmarks
+render = benchmarks.synthetic.read_sequences
+benchmarks.synthetic.read_sequences = lambda: render(2, 4, size=(64, 96))
+sys.exit(main(["evaluate", "--tracker", "opencv:mil", "--output", sys.argv[1]]))
+"""
+
+
+def test_without_matplotlib_all_but_the_plots_is_there(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", WITHOUT_MATPLOTLIB, tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "synthetic, lasot protocol, 2 of 2 sequences, 8 frames" in done.stdout
+    assert "success AUC" in done.stdout
+    note = "note: no plots: they need matplotlib; in a checkout: pip install -e '.[eval]'\n"
+    assert done.stdout.count(note) == 1
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"opencv-mil", "report.html", "report.json", "report.md", "worst.png"}
 
 
 def test_shards_share_one_output(place, fake, capsys):
@@ -435,7 +466,7 @@ def test_damaged_scores_leave_out_their_plot_alone(place, fake, monkeypatch, cap
     for each in benchmarks.read_sequences("folder", place / "root" / "folder"):
         np.savetxt(place / "mine" / f"{each.name}.txt", each.boxes)
     (place / "mine" / "a_score.txt").write_text("1\nnan\n0.5\n")
-    monkeypatch.setattr(command.plots, "write_plots", lambda report, directory: {})
+    monkeypatch.setattr(plots, "write_plots", lambda report, directory: {})
     data = ["--dataset", "folder", "--data-dir", str(place / "root" / "folder")]
     assert evaluate.main([*data, "--results", str(place / "mine"), "--output", str(place)]) == 0
     printed = capsys.readouterr().out

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 
 from asymtrack_jax.errors import InputError
-from asymtrack_jax.evaluation import plots, report, sheet
+from asymtrack_jax.evaluation import report, sheet
+from asymtrack_jax.evaluation.colours import COLOURS
 from asymtrack_jax.evaluation.protocols import PROTOCOLS
 from asymtrack_jax.evaluation.results import ResultFolder
 from tests.evaluation.still import compare, make_place, read
 
-FIRST, SECOND = (tuple(bytes.fromhex(colour[1:])) for colour in plots.COLOURS[:2])
+FIRST, SECOND = (tuple(bytes.fromhex(colour[1:])) for colour in COLOURS[:2])
 
 
 @pytest.fixture
