@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tqdm
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 
-from asymtrack_jax.data.sequences import Frame, ImageFiles, Sequence, read_frame
+from asymtrack_jax.data.readers.labels import has_area, require_image
+from asymtrack_jax.data.sequences import Frame, Images, Sequence, read_frame
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.files import atomic_directory
 
@@ -26,32 +27,35 @@ _FORMAT = 1  # to be raised when the meaning of the columns changes
 _COLUMNS = ("folders", "offsets", "files", "boxes", "visible")
 
 
-class Annotation(NamedTuple):
-    """The annotation of one sequence.
-
-    Attributes:
-        folder: path below the dataset's root; its last part is the sequence's name.
-        files: paths of the images below that folder, in order, as bytes (`numpy.bytes_`).
-        boxes: xywh in pixels of the stored images.
-        visible: whether the target is visible; False where it has no box.
-    """
-
-    folder: str
-    files: np.ndarray
-    boxes: Float[np.ndarray, "N 4"]
-    visible: Bool[np.ndarray, " N"]
-
-
 class Part(NamedTuple):
     """Annotation files that are read together.
 
     Attributes:
         files: the files; a change in one invalidates a cached index.
-        read: reads them; raises `InputError`.
+        read: reads the sequences, whose frames are `Images` in a folder below the dataset's root;
+            raises `InputError`.
     """
 
     files: tuple[Path, ...]
-    read: Callable[[], Iterable[Annotation]]
+    read: Callable[[], Iterable[Sequence]]
+
+    @classmethod
+    def of(cls, files: Iterable[Path], read: Callable[..., Sequence], *arguments: Any) -> "Part":
+        """Returns the part of one sequence, `read(*arguments)`, whose first image must exist."""
+
+        def read_one() -> list[Sequence]:
+            sequence = read(*arguments)
+            if not len(sequence.boxes):
+                raise InputError(f"{sequence.name}: its annotation is empty")
+            require_image(_images(sequence).path(0))
+            return [sequence]
+
+        return cls(tuple(files), read_one)
+
+
+def _images(sequence: Sequence) -> Images:
+    assert isinstance(sequence.frames, Images)
+    return sequence.frames
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,10 +108,9 @@ class SequenceIndex:
     def __getitem__(self, sequence: int) -> Sequence:
         """Returns one sequence; boxes are NaN where there is none."""
         rows = self.rows(range(len(self))[sequence])
-        folder = self.root / os.fsdecode(self.folders[sequence])
-        frames = tuple(folder / os.fsdecode(file) for file in self.files[rows])
+        images = Images(self.root / os.fsdecode(self.folders[sequence]), self.files[rows])
         boxes = self.boxes[rows].astype(np.float64)
-        return Sequence(folder.name, ImageFiles(frames), boxes, np.array(self.visible[rows]))
+        return Sequence(images.folder.name, images, boxes, np.array(self.visible[rows]))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles only the path of a mapped index; a worker process maps the files again."""
@@ -124,17 +127,24 @@ def build_index(root: Path, parts: Iterable[Part]) -> SequenceIndex:
         InputError: an annotation is invalid (named), or there is none.
     """
     progress = tqdm.tqdm(list(parts), desc=f"reading {root.name}", unit="part", leave=False)
-    columns = [annotation for part in progress for annotation in part.read()]
-    if not columns:
+    sequences = [sequence for part in progress for sequence in part.read()]
+    if not sequences:
         raise InputError(f"no annotated sequences in {root}")
-    folders, files, boxes, visible = zip(*columns, strict=True)
+    images = [_images(sequence) for sequence in sequences]
+    boxes = np.concatenate([sequence.boxes for sequence in sequences])
+    visible = has_area(boxes)
+    offsets = np.cumsum([0, *map(len, images)], dtype=np.int64)
+    for sequence, start, end in zip(sequences, offsets, offsets[1:], strict=False):
+        if sequence.visible is not None:
+            visible[start:end] &= sequence.visible
+    below = functools.cache(lambda folder: os.fsencode(folder.relative_to(root)))
     return SequenceIndex(
         root,
-        np.array([os.fsencode(folder) for folder in folders]),
-        np.cumsum([0, *map(len, boxes)], dtype=np.int64),
-        np.concatenate(files),
-        np.concatenate(boxes, dtype=np.float32, casting="same_kind"),
-        np.concatenate(visible),
+        np.array([below(each.folder) for each in images]),
+        offsets,
+        np.concatenate([each.files for each in images]),
+        boxes.astype(np.float32),
+        visible,
     )
 
 
@@ -189,13 +199,3 @@ def map_index(directory: Path) -> SequenceIndex:
     columns = {column: np.load(directory / f"{column}.npy", mmap_mode="r") for column in _COLUMNS}
     root = Path(json.loads((directory / "root.json").read_text()))
     return SequenceIndex(root, **columns, directory=directory)
-
-
-def numbered(pattern: str, count: int, first: int = 0) -> np.ndarray:
-    """Returns numbered file names as bytes: `pattern.format(first)` and so on."""
-    return _numbered(pattern, 1 << count.bit_length(), first)[:count]
-
-
-@functools.cache
-def _numbered(pattern: str, count: int, first: int) -> np.ndarray:
-    return np.array([pattern.format(number).encode() for number in range(first, first + count)])

@@ -1,6 +1,8 @@
 """Sequences, sources of training pairs, and reading of frames."""
 
 import dataclasses
+import functools
+import os
 import re
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -26,21 +28,45 @@ class Frames(Protocol):
     def __getitem__(self, index: int, /) -> Frame: ...
 
 
-@dataclasses.dataclass(frozen=True)
-class ImageFiles:
-    """Frames in image files.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Images:
+    """Frames in the image files of a folder.
 
     Attributes:
-        paths: paths of the images, in order.
+        folder: the folder.
+        files: paths of the files below the folder, in order, as bytes (`numpy.bytes_`).
     """
 
-    paths: tuple[Path, ...]
+    folder: Path
+    files: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.files)
+
+    def path(self, index: int) -> Path:
+        """Returns the path of a frame's file."""
+        return self.folder / os.fsdecode(self.files[index])
 
     def __getitem__(self, index: int) -> Frame:
-        return read_frame(self.paths[index])
+        return read_frame(self.path(index))
+
+
+def numbered_images(folder: Path, pattern: str, numbers: range) -> Images:
+    """Returns the frames in consecutively numbered files, `pattern.format(number)` in a folder."""
+    names = _numbered(pattern, numbers.start, 1 << len(numbers).bit_length())
+    return Images(folder, names[: len(numbers)])
+
+
+@functools.cache
+def _numbered(pattern: str, first: int, count: int) -> np.ndarray:
+    """Returns file names, which sequences of similar length share."""
+    return np.array([pattern.format(number).encode() for number in range(first, first + count)])
+
+
+def listed_images(folder: Path, subfolder: str = "") -> Images:
+    """Lists the images in a subfolder of a folder in the order of `natural_sorted`."""
+    files = [os.fsencode(path.relative_to(folder)) for path in image_files(folder / subfolder)]
+    return Images(folder, np.array(files, np.bytes_))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

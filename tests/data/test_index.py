@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from asymtrack_jax.data.index import Annotation, Part, build_index, numbered, open_index
-from asymtrack_jax.data.sequences import ImageFiles
+from asymtrack_jax.data.index import Part, build_index, open_index
+from asymtrack_jax.data.sequences import Images, Sequence, numbered_images
 from asymtrack_jax.errors import InputError
 
 BOXES = np.array([[1.5, 2, 3, 4], [np.nan] * 4, [5, 6, 7, 8]])
@@ -18,8 +18,8 @@ COLUMNS = ("folders", "offsets", "files", "boxes", "visible")
 def parts(tmp_path):
     def read(name, length):
         reads.append(name)
-        files = numbered("{:04}.jpg", length, first=1)
-        return [Annotation(f"videos/{name}", files, BOXES[:length], VISIBLE[:length])]
+        images = numbered_images(tmp_path / "videos" / name, "{:04}.jpg", range(1, length + 1))
+        return [Sequence(name, images, BOXES[:length], VISIBLE[:length])]
 
     reads = []
     found = []
@@ -39,8 +39,8 @@ def test_an_index_gives_back_every_sequence(tmp_path, parts):
     assert index.rows(2) == slice(4, 6)
     sequence = index[0]
     assert sequence.name == "a"
-    assert isinstance(sequence.frames, ImageFiles)
-    assert sequence.frames.paths[0] == tmp_path / "videos" / "a" / "0001.jpg"
+    assert isinstance(sequence.frames, Images)
+    assert sequence.frames.path(0) == tmp_path / "videos" / "a" / "0001.jpg"
     np.testing.assert_array_equal(sequence.boxes, BOXES)
     np.testing.assert_array_equal(sequence.visible, VISIBLE)
     assert [len(sequence.frames) for sequence in index] == [3, 1, 2]
@@ -76,13 +76,14 @@ def test_a_mapped_index_travels_by_name(tmp_path, parts):
     assert in_memory.frame_path(3) == index.frame_path(3)
 
 
-def test_names_by_a_rule():
-    assert numbered("img/{:03}.jpg", 3, first=9).tolist() == [
+def test_names_by_a_rule(tmp_path):
+    files = numbered_images(tmp_path, "img/{:03}.jpg", range(9, 12)).files
+    assert files.tolist() == [
         b"img/009.jpg",
         b"img/010.jpg",
         b"img/011.jpg",
     ]
-    assert numbered("{}.jpg", 0).tolist() == []
+    assert numbered_images(tmp_path, "{}.jpg", range(0)).files.tolist() == []
 
 
 def test_a_missing_annotation_and_an_empty_set_are_refused(tmp_path, parts):
@@ -92,3 +93,13 @@ def test_a_missing_annotation_and_an_empty_set_are_refused(tmp_path, parts):
     found[1].files[0].unlink()
     with pytest.raises(InputError, match=r"cannot read .*büro\.txt: No such file"):
         open_index(tmp_path, found, tmp_path / "cache")
+
+
+def test_a_sequence_without_annotation_or_image_is_refused(tmp_path):
+    def read(length):
+        images = numbered_images(tmp_path, "{}.jpg", range(length))
+        return Sequence("a", images, BOXES[:length])
+
+    for length, message in ((0, "a: its annotation is empty"), (2, r"no image .*0\.jpg, although")):
+        with pytest.raises(InputError, match=message):
+            build_index(tmp_path, [Part.of([], read, length)])

@@ -4,18 +4,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asymtrack_jax.data.index import Annotation, Part, SequenceIndex, build_index, numbered
+from asymtrack_jax.data.index import Part, SequenceIndex, build_index
 from asymtrack_jax.data.sampler import PairSampler, record_generator
+from asymtrack_jax.data.sequences import Sequence, numbered_images
 from asymtrack_jax.errors import InputError
 
 
 def index_of(**sequences: np.ndarray) -> SequenceIndex:
     """Sequences by name, each by where its target is visible."""
-    annotations = [
-        Annotation(name, numbered("{}.jpg", len(seen)), np.ones((len(seen), 4)), seen)
-        for name, seen in sequences.items()
-    ]
-    return build_index(Path("set"), [Part((), lambda: annotations)])
+    root = Path("set")
+    found = []
+    for name, seen in sequences.items():
+        images = numbered_images(root / name, "{}.jpg", range(len(seen)))
+        found.append(Sequence(name, images, np.ones((len(seen), 4)), seen))
+    return build_index(root, [Part((), lambda: found)])
 
 
 def video(length, *hidden) -> np.ndarray:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from asymtrack_jax.data.sequences import ImageFiles, Sequence
+from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import report, tables
 from asymtrack_jax.evaluation.benchmarks import BENCHMARKS
@@ -13,7 +13,7 @@ BOX = [20.0, 10, 30, 40]
 
 
 def sequence(name, length=4, **extra):
-    return Sequence(name, ImageFiles(()), np.tile(BOX, (length, 1)), **extra)
+    return Sequence(name, [], np.tile(BOX, (length, 1)), **extra)
 
 
 SEQUENCES = [sequence("a"), sequence("b", 8), sequence("c")]

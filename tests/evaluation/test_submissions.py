@@ -1,10 +1,9 @@
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from asymtrack_jax.data.sequences import ImageFiles, Sequence
+from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import results
 from asymtrack_jax.evaluation.results import ResultFolder
@@ -14,7 +13,7 @@ BOXES = np.array([[1.5, 2, 30, 40], [100, 3.25, 31, 41], [-5, 4, 32, 42.123456]]
 
 
 def sequence(name):
-    return Sequence(name, ImageFiles((Path("x"),) * 3), np.full((3, 4), np.nan))
+    return Sequence(name, [np.zeros((1, 1, 3), np.uint8)] * 3, np.full((3, 4), np.nan))
 
 
 SEQUENCES = [sequence("one"), sequence("two")]

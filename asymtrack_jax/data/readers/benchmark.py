@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from asymtrack_jax.data.readers.labels import require_folder
-from asymtrack_jax.data.sequences import Frame, Sequence, image_files, read_frame
+from asymtrack_jax.data.sequences import Frame, Images, Sequence, listed_images
 from asymtrack_jax.errors import InputError, first_ten
 
 Item = TypeVar("Item")
@@ -56,53 +56,36 @@ ALL = Selection()
 
 
 @dataclasses.dataclass(frozen=True)
-class NumberedImages:
-    """Frames in consecutively numbered files.
-
-    Attributes:
-        folder: folder of the images.
-        pattern: `str.format` pattern of a file name, with the number as its argument.
-        numbers: numbers of the files, in order.
-    """
-
-    folder: Path
-    pattern: str
-    numbers: range
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, index: int) -> Frame:
-        return read_frame(self.folder / self.pattern.format(self.numbers[index]))
-
-
-@dataclasses.dataclass(frozen=True)
 class ListedImages:
-    """Frames in all image files of a folder, in the order of their names.
+    """Frames in all image files of a subfolder, which are listed on first access.
 
     Attributes:
-        folder: folder of the images.
+        folder: folder of the sequence.
+        subfolder: name of the subfolder of the images.
         count: expected number of images.
     """
 
     folder: Path
+    subfolder: str
     count: int
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> Frame:
-        return read_frame(self._paths[index])
+        return self.listed[index]
 
     @functools.cached_property
-    def _paths(self) -> list[Path]:
-        require_folder(self.folder, f"expected {self.count} images in it")
-        paths = image_files(self.folder)
-        if len(paths) != self.count:
+    def listed(self) -> Images:
+        """The images; raises `InputError` if their number is another."""
+        folder = self.folder / self.subfolder
+        require_folder(folder, f"expected {self.count} images in it")
+        images = listed_images(self.folder, self.subfolder)
+        if len(images) != self.count:
             raise InputError(
-                f"{self.folder} holds {len(paths)} images where {self.count} frames are annotated"
+                f"{folder} holds {len(images)} images where {self.count} frames are annotated"
             )
-        return paths
+        return images
 
 
 def read_each(

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from asymtrack_jax.data.index import Annotation, Part
-from asymtrack_jax.data.readers.labels import has_area, require_folder
+from asymtrack_jax.data.index import Part
+from asymtrack_jax.data.readers.labels import require_folder, stills
+from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
@@ -31,10 +32,10 @@ def parts(root: Path, split: str = "train2017") -> list[Part]:
     images = f"images/{split}" if (root / "images" / split).is_dir() else split
     require_folder(root / images, LAYOUT)
     file = root / "annotations" / f"instances_{split}.json"
-    return [Part((file,), functools.partial(_read, file, images))]
+    return [Part((file,), functools.partial(_read, file, root / images))]
 
 
-def _read(file: Path, folder: str) -> Iterator[Annotation]:
+def _read(file: Path, folder: Path) -> Iterator[Sequence]:
     try:
         # Without the outlines, which are most of the file and would take gigabytes.
         content = json.loads(file.read_bytes(), object_hook=_without_outline)
@@ -49,10 +50,7 @@ def _read(file: Path, folder: str) -> Iterator[Annotation]:
         boxes = np.array([item["bbox"] for item in objects], np.float64).reshape(-1, 4)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{file} is not in the format of COCO's annotations: {error!r}") from error
-    visible = has_area(boxes)
-    for row in np.flatnonzero(visible):
-        rows = slice(row, row + 1)
-        yield Annotation(folder, files[rows], boxes[rows], visible[rows])
+    yield from stills(folder, files, boxes)
 
 
 def _without_outline(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,18 +1,19 @@
 """A plain folder of sequences: `D/<sequence>/img/*.jpg` and `D/<sequence>/groundtruth.txt`."""
 
-import functools
-import os
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from jaxtyping import Float64
-
-from asymtrack_jax.data.index import Annotation, Part
-from asymtrack_jax.data.readers.benchmark import ALL, ListedImages, Selection, read_each
-from asymtrack_jax.data.readers.labels import has_area, require_folder
+from asymtrack_jax.data.index import Part
+from asymtrack_jax.data.readers.benchmark import (
+    ALL,
+    ListedImages,
+    Selection,
+    check_first,
+    read_each,
+)
+from asymtrack_jax.data.readers.labels import require_folder
 from asymtrack_jax.data.readers.text import read_boxes
-from asymtrack_jax.data.sequences import Sequence, image_files, natural_sorted
+from asymtrack_jax.data.sequences import Sequence, natural_sorted
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
@@ -58,7 +59,7 @@ def parts(root: Path, split: Literal["all", "train", "val"] = "all") -> list[Par
         folders = [folder for i, folder in enumerate(folders) if i % _VAL_EVERY in remainders]
     return [
         # A folder's time of modification changes with the images in it.
-        Part((folder / "img", folder / "groundtruth.txt"), functools.partial(_annotation, folder))
+        Part.of((folder / "img", folder / "groundtruth.txt"), _read_listed, folder)
         for folder in folders
     ]
 
@@ -75,33 +76,13 @@ def _folders(directory: Path) -> list[Path]:
     return folders
 
 
-def _annotation(folder: Path) -> list[Annotation]:
-    frames, boxes = _read_labels(folder)
-    files = np.array([os.fsencode(path.relative_to(folder)) for path in frames])
-    return [Annotation(folder.name, files, boxes, has_area(boxes))]
-
-
 def _read_sequence(folder: Path) -> Sequence:
     boxes = read_boxes(folder / "groundtruth.txt")
-    return Sequence(folder.name, ListedImages(folder / "img", len(boxes)), boxes)
+    return Sequence(folder.name, ListedImages(folder, "img", len(boxes)), boxes)
 
 
-def _read_labels(folder: Path) -> tuple[tuple[Path, ...], Float64[np.ndarray, "N 4"]]:
-    images, annotation = folder / "img", folder / "groundtruth.txt"
-    if not images.is_dir():
-        raise InputError(f"no folder {images}")
-    frames = tuple(image_files(images))
-    if not frames:
-        raise InputError(f"no images in {images}")
-    boxes = read_boxes(annotation)
-    if len(boxes) != len(frames):
-        raise InputError(f"{annotation} has {len(boxes)} lines for {len(frames)} images")
-    _check_first(annotation, boxes[0])
-    return frames, boxes
-
-
-def _check_first(annotation: Path, box: Float64[np.ndarray, "4"]) -> None:
-    if not (box[2:] > 0).all():  # False if NaN
-        raise InputError(
-            f"{annotation}, line 1: the first box must have a positive size; got {box.tolist()}"
-        )
+def _read_listed(folder: Path) -> Sequence:
+    boxes = read_boxes(folder / "groundtruth.txt")
+    sequence = Sequence(folder.name, ListedImages(folder, "img", len(boxes)).listed, boxes)
+    check_first(sequence)
+    return sequence

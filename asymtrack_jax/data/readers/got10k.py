@@ -1,26 +1,18 @@
 """GOT-10k (Huang et al., TPAMI 2021): `train/{list.txt, GOT-10k_Train_000001/*}`, `val`, `test`."""
 
-import functools
 import re
 from pathlib import Path
 
-from asymtrack_jax.data.index import Annotation, Part, numbered
-from asymtrack_jax.data.readers.benchmark import (
-    ALL,
-    NumberedImages,
-    Selection,
-    only_first,
-    read_each,
-)
+from asymtrack_jax.data.index import Part
+from asymtrack_jax.data.readers.benchmark import ALL, Selection, only_first, read_each
 from asymtrack_jax.data.readers.labels import (
-    has_area,
     read_labels,
     require_folder,
     require_image,
     split_list,
 )
 from asymtrack_jax.data.readers.text import read_boxes, read_lines
-from asymtrack_jax.data.sequences import ImageFiles, Sequence, image_files
+from asymtrack_jax.data.sequences import Sequence, listed_images, numbered_images
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
@@ -35,6 +27,7 @@ VAL_LAYOUT = (
     "expected GOT-10k's original layout, val/list.txt and, in each folder that it lists, "
     "00000001.jpg and so on, groundtruth.txt, cover.label and meta_info.ini"
 )
+LABELS = ("groundtruth.txt", "absence.label", "cover.label")
 SPLITS = ("train", "val", "vot_train", "vot_val")
 
 
@@ -71,7 +64,7 @@ def _listed(folder: Path) -> dict[str, Path]:
 def _read_validation(folder: Path) -> Sequence:
     boxes = read_boxes(folder / "groundtruth.txt")
     cover = read_labels(folder / "cover.label", len(boxes))
-    images = NumberedImages(folder, "{:08}.jpg", range(1, len(boxes) + 1))
+    images = numbered_images(folder, "{:08}.jpg", range(1, len(boxes) + 1))
     return Sequence(folder.name, images, boxes, cover > 0, _image_size(folder / "meta_info.ini"))
 
 
@@ -86,7 +79,7 @@ def _image_size(path: Path) -> tuple[int, int]:
 def _read_test(folder: Path) -> Sequence:
     boxes = read_boxes(folder / "groundtruth.txt")
     require_image(folder / "00000001.jpg")
-    images = ImageFiles(tuple(image_files(folder)))
+    images = listed_images(folder)
     return Sequence(folder.name, images, only_first(boxes, len(images)))
 
 
@@ -119,20 +112,12 @@ def parts(root: Path, split: str = "vot_train") -> list[Part]:
         names = [names[number] for number in numbers]
     if not names:
         raise InputError(f"{listing} names no sequences")
-    return [_part(root, f"{part}/{name.strip()}") for name in names]
+    folders = [root / part / name.strip() for name in names]
+    return [Part.of((folder / label for label in LABELS), _read, folder) for folder in folders]
 
 
-def _part(root: Path, folder: str) -> Part:
-    names = ("groundtruth.txt", "absence.label", "cover.label")
-    files = tuple(root / folder / name for name in names)
-    return Part(files, functools.partial(_read, root, folder, *files))
-
-
-def _read(
-    root: Path, folder: str, groundtruth: Path, absence: Path, cover: Path
-) -> list[Annotation]:
-    boxes = read_boxes(groundtruth)
-    absent, shown = read_labels(absence, len(boxes)), read_labels(cover, len(boxes))
-    require_image(root / folder / "00000001.jpg")
-    visible = (absent == 0) & (shown > 0) & has_area(boxes)
-    return [Annotation(folder, numbered("{:08}.jpg", len(boxes), first=1), boxes, visible)]
+def _read(folder: Path) -> Sequence:
+    boxes = read_boxes(folder / "groundtruth.txt")
+    absence, cover = (read_labels(folder / label, len(boxes)) for label in LABELS[1:])
+    images = numbered_images(folder, "{:08}.jpg", range(1, len(boxes) + 1))
+    return Sequence(folder.name, images, boxes, (absence == 0) & (cover > 0))

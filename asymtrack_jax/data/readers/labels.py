@@ -1,12 +1,14 @@
 """Shared code of the readers: labels per frame, validity of boxes, and checks of folders."""
 
 import importlib.resources
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from asymtrack_jax.data.readers.text import read_lines
+from asymtrack_jax.data.sequences import Images, Sequence
 from asymtrack_jax.errors import InputError
 
 
@@ -47,3 +49,10 @@ def split_list(name: str) -> list[str]:
     """Reads the packaged list `splits/<name>.txt`: one item per line."""
     resource = importlib.resources.files("asymtrack_jax.data") / "splits" / f"{name}.txt"
     return resource.read_text(encoding="utf-8").split()
+
+
+def stills(folder: Path, files: np.ndarray, boxes: Float[np.ndarray, "N 4"]) -> Iterator[Sequence]:
+    """Yields a sequence of one frame per box with area; `files` are as in `Images`."""
+    for row in np.flatnonzero(has_area(boxes)):
+        rows = slice(row, row + 1)
+        yield Sequence(folder.name, Images(folder, files[rows]), boxes[rows])

@@ -4,20 +4,11 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Bool, Float64
-
-from asymtrack_jax.data.index import Annotation, Part, numbered
-from asymtrack_jax.data.readers.benchmark import ALL, NumberedImages, Selection, read_each
-from asymtrack_jax.data.readers.labels import (
-    has_area,
-    read_labels,
-    require_folder,
-    require_image,
-    split_list,
-)
+from asymtrack_jax.data.index import Part
+from asymtrack_jax.data.readers.benchmark import ALL, Selection, read_each
+from asymtrack_jax.data.readers.labels import read_labels, require_folder, split_list
 from asymtrack_jax.data.readers.text import read_boxes
-from asymtrack_jax.data.sequences import Sequence, natural_sorted
+from asymtrack_jax.data.sequences import Sequence, natural_sorted, numbered_images
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
@@ -54,7 +45,7 @@ def read_extension(root: Path, selection: Selection = ALL) -> list[Sequence]:
 
 def _read_sequences(root: Path, names: Iterable[str], selection: Selection) -> list[Sequence]:
     items = {name: name for name in names}
-    return read_each(root, LAYOUT, items, functools.partial(_read_sequence, root), selection)
+    return read_each(root, LAYOUT, items, functools.partial(_read, root), selection)
 
 
 def parts(root: Path, split: str = "train") -> list[Part]:
@@ -84,33 +75,19 @@ def parts(root: Path, split: str = "train") -> list[Part]:
         raise InputError(f"unknown split {split!r} of LaSOT; there are: train, test")
     if not names:
         raise InputError(f"no training sequences in {root}: {LAYOUT}")
-    return [_part(root, f"{name.rpartition('-')[0]}/{name}") for name in names]
+    return [
+        Part.of((_folder(root, name) / label for label in LABELS), _read, root, name)
+        for name in names
+    ]
 
 
-def _part(root: Path, folder: str) -> Part:
-    files = tuple(root / folder / name for name in LABELS)
-    return Part(files, functools.partial(_read, root, folder, *files))
+def _folder(root: Path, name: str) -> Path:
+    return root / name.rpartition("-")[0] / name
 
 
-def _read(
-    root: Path, folder: str, groundtruth: Path, full_occlusion: Path, out_of_view: Path
-) -> list[Annotation]:
-    boxes, visible = _read_labels(groundtruth, full_occlusion, out_of_view)
-    require_image(root / folder / "img" / "00000001.jpg")
-    files = numbered("img/{:08}.jpg", len(boxes), first=1)
-    return [Annotation(folder, files, boxes, visible & has_area(boxes))]
-
-
-def _read_sequence(root: Path, name: str) -> Sequence:
-    folder = root / name.rpartition("-")[0] / name
-    boxes, visible = _read_labels(*(folder / label for label in LABELS))
-    images = NumberedImages(folder / "img", "{:08}.jpg", range(1, len(boxes) + 1))
-    return Sequence(name, images, boxes, visible)
-
-
-def _read_labels(
-    groundtruth: Path, full_occlusion: Path, out_of_view: Path
-) -> tuple[Float64[np.ndarray, "N 4"], Bool[np.ndarray, " N"]]:
-    boxes = read_boxes(groundtruth)
-    hidden = read_labels(full_occlusion, len(boxes)) | read_labels(out_of_view, len(boxes))
-    return boxes, hidden == 0
+def _read(root: Path, name: str) -> Sequence:
+    folder = _folder(root, name)
+    boxes = read_boxes(folder / "groundtruth.txt")
+    full_occlusion, out_of_view = (read_labels(folder / label, len(boxes)) for label in LABELS[1:])
+    images = numbered_images(folder, "img/{:08}.jpg", range(1, len(boxes) + 1))
+    return Sequence(name, images, boxes, (full_occlusion | out_of_view) == 0)

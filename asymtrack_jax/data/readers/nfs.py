@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from asymtrack_jax.data.readers.benchmark import ALL, NumberedImages, Selection, read_each, table
+from asymtrack_jax.data.readers.benchmark import ALL, Selection, read_each, table
 from asymtrack_jax.data.readers.text import read_lines
-from asymtrack_jax.data.sequences import Sequence
+from asymtrack_jax.data.sequences import Sequence, numbered_images
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
@@ -52,9 +52,8 @@ def _read(root: Path, rate: int, row: Mapping[str, str]) -> Sequence:
                 f"{folder / name}.txt annotates {len(boxes)} of {count} frames at 30 frames/s"
             )
         boxes = boxes[:count]
-    return Sequence(
-        name, NumberedImages(folder / name, "{:05}.jpg", range(1, len(boxes) + 1)), boxes
-    )
+    images = numbered_images(folder / name, "{:05}.jpg", range(1, len(boxes) + 1))
+    return Sequence(name, images, boxes)
 
 
 def _read_boxes(path: Path) -> Float64[np.ndarray, "N 4"]:

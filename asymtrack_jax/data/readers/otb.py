@@ -4,9 +4,9 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from asymtrack_jax.data.readers.benchmark import ALL, NumberedImages, Selection, read_each, table
+from asymtrack_jax.data.readers.benchmark import ALL, Selection, read_each, table
 from asymtrack_jax.data.readers.text import read_boxes
-from asymtrack_jax.data.sequences import Sequence
+from asymtrack_jax.data.sequences import Sequence, numbered_images
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
@@ -40,6 +40,6 @@ def _read(root: Path, row: Mapping[str, str]) -> Sequence:
         )
     boxes[:, :2] -= 1
     omitted = int(row["omitted"])
-    pattern = f"{{:0{row['digits']}}}.jpg"
-    images = NumberedImages(root / row["folder"] / "img", pattern, numbers[omitted:])
+    pattern = f"img/{{:0{row['digits']}}}.jpg"
+    images = numbered_images(root / row["folder"], pattern, numbers[omitted:])
     return Sequence(row["sequence"], images, boxes[omitted:])

@@ -30,4 +30,4 @@ def read_sequences(root: Path, selection: Selection = ALL) -> list[Sequence]:
 
 def _read(folder: Path) -> Sequence:
     boxes = read_boxes(folder / "groundtruth.txt")
-    return Sequence(folder.name, ListedImages(folder / "imgs", len(boxes)), boxes)
+    return Sequence(folder.name, ListedImages(folder, "imgs", len(boxes)), boxes)

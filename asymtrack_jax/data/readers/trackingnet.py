@@ -3,15 +3,14 @@
 The test set, `TEST`, has the layout of a training set.
 """
 
-import functools
 from collections.abc import Iterable
 from pathlib import Path
 
-from asymtrack_jax.data.index import Annotation, Part, numbered
+from asymtrack_jax.data.index import Part
 from asymtrack_jax.data.readers.benchmark import ALL, Selection, only_first, read_each
-from asymtrack_jax.data.readers.labels import has_area, require_folder, require_image
+from asymtrack_jax.data.readers.labels import require_folder, require_image
 from asymtrack_jax.data.readers.text import read_boxes
-from asymtrack_jax.data.sequences import ImageFiles, Sequence, image_files, natural_sorted
+from asymtrack_jax.data.sequences import Sequence, listed_images, natural_sorted, numbered_images
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
@@ -42,9 +41,9 @@ def read_test(root: Path, selection: Selection = ALL) -> list[Sequence]:
 
 
 def _read_test(file: Path) -> Sequence:
-    folder = file.parent.parent / "frames" / file.stem
+    folder = _images_of(file)
     require_image(folder / "0.jpg")
-    boxes, images = read_boxes(file), ImageFiles(tuple(image_files(folder)))
+    boxes, images = read_boxes(file), listed_images(folder)
     if len(boxes) != len(images):
         if len(boxes) != 1:
             raise InputError(f"{file} has {len(boxes)} lines for {len(images)} images")
@@ -71,16 +70,15 @@ def parts(root: Path, sets: Iterable[int] = range(12)) -> list[Part]:
         files = [path for path in natural_sorted(annotations) if path.suffix == ".txt"]
         if not files:
             raise InputError(f"no annotations in {annotations}: {LAYOUT}")
-        found += [
-            Part((file,), functools.partial(_read, root, file))
-            for file in files
-            if file.stem not in UNREADABLE
-        ]
+        found += [Part.of([file], _read, file) for file in files if file.stem not in UNREADABLE]
     return found
 
 
-def _read(root: Path, file: Path) -> list[Annotation]:
-    folder = f"{file.parent.parent.name}/frames/{file.stem}"
+def _read(file: Path) -> Sequence:
     boxes = read_boxes(file)
-    require_image(root / folder / "0.jpg")
-    return [Annotation(folder, numbered("{}.jpg", len(boxes)), boxes, has_area(boxes))]
+    images = numbered_images(_images_of(file), "{}.jpg", range(len(boxes)))
+    return Sequence(file.stem, images, boxes)
+
+
+def _images_of(annotation: Path) -> Path:
+    return annotation.parents[1] / "frames" / annotation.stem

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from asymtrack_jax.data.index import Annotation, Part
-from asymtrack_jax.data.readers.labels import has_area, require_folder, require_image
+from asymtrack_jax.data.index import Part
+from asymtrack_jax.data.readers.labels import require_folder, stills
 from asymtrack_jax.data.readers.text import read_lines
-from asymtrack_jax.data.sequences import natural_sorted
+from asymtrack_jax.data.sequences import Images, Sequence, natural_sorted
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
@@ -43,10 +43,10 @@ def parts(root: Path, split: str = "tracks") -> list[Part]:
     if not folders:
         raise InputError(f"no tracks in {root / 'tracks'}: {LAYOUT}")
     files = [folder / "boxes.csv" for folder in folders]
-    return [Part((file,), functools.partial(_read_track, file)) for file in files]
+    return [Part.of([file], _read_track, file) for file in files]
 
 
-def _read_track(file: Path) -> list[Annotation]:
+def _read_track(file: Path) -> Sequence:
     rows = list(csv.DictReader(read_lines(file)))
     try:
         files = np.array([row["file"].encode() for row in rows])
@@ -55,21 +55,17 @@ def _read_track(file: Path) -> list[Annotation]:
         raise InputError(f"{file} is not a list of boxes ({error!r}): {LAYOUT}") from error
     if not rows:
         raise InputError(f"{file} lists no frames: {LAYOUT}")
-    require_image(file.parent / rows[0]["file"])
-    return [Annotation(f"tracks/{file.parent.name}", files, boxes, has_area(boxes))]
+    return Sequence(file.parent.name, Images(file.parent, files), boxes)
 
 
-def _read_stills(file: Path) -> Iterator[Annotation]:
+def _read_stills(file: Path) -> Iterator[Sequence]:
     try:
         content = json.loads(file.read_bytes())
-        stills = [(item["file"].encode(), box[:4]) for item in content for box in item["boxes"]]
-        names = np.array([name for name, _ in stills])
-        boxes = np.array([box for _, box in stills], np.float64).reshape(-1, 4)
+        found = [(item["file"].encode(), box[:4]) for item in content for box in item["boxes"]]
+        names = np.array([name for name, _ in found])
+        boxes = np.array([box for _, box in found], np.float64).reshape(-1, 4)
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}. {LAYOUT}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{file} is not a list of boxes ({error!r}): {LAYOUT}") from error
-    visible = has_area(boxes)
-    for row in np.flatnonzero(visible):
-        rows = slice(row, row + 1)
-        yield Annotation("stills", names[rows], boxes[rows], visible[rows])
+    yield from stills(file.parent, names, boxes)

@@ -4,9 +4,9 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from asymtrack_jax.data.readers.benchmark import ALL, NumberedImages, Selection, read_each, table
+from asymtrack_jax.data.readers.benchmark import ALL, Selection, read_each, table
 from asymtrack_jax.data.readers.text import read_boxes
-from asymtrack_jax.data.sequences import Sequence
+from asymtrack_jax.data.sequences import Sequence, numbered_images
 from asymtrack_jax.errors import InputError
 
 LAYOUT = (
@@ -33,5 +33,5 @@ def _read(root: Path, row: Mapping[str, str]) -> Sequence:
         raise InputError(
             f"{annotation} has {len(boxes)} lines for frames {numbers[0]} to {numbers[-1]}"
         )
-    images = NumberedImages(root / "data_seq" / "UAV123" / row["folder"], "{:06}.jpg", numbers)
+    images = numbered_images(root / "data_seq" / "UAV123" / row["folder"], "{:06}.jpg", numbers)
     return Sequence(row["sequence"], images, boxes)

@@ -27,8 +27,7 @@ def names(index):
 
 def check(index, frame, visible):
     """The sequence of `BOXES` whose third row is `frame`."""
-    sequence = next(s for s in index if frame in s.frames.paths)
-    assert sequence.frames.paths.index(frame) == 2
+    sequence = next(s for s in index if len(s.frames) > 2 and s.frames.path(2) == frame)
     np.testing.assert_array_equal(sequence.boxes[:, 0], [1, 2, 3, 4])
     np.testing.assert_array_equal(sequence.visible, visible)
 
