@@ -96,6 +96,14 @@ def draw(frame: np.ndarray, bbox: np.ndarray, score: float) -> np.ndarray:
     return image
 
 
+def xywh(text: str) -> np.ndarray:
+    """Parses a box; raises `ValueError` unless it is four numbers, w and h positive."""
+    x, y, w, h = (float(number) for number in text.split(","))
+    if not (math.isfinite(x + y + w + h) and min(w, h) > 0):
+        raise ValueError
+    return np.array([x, y, w, h])
+
+
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description="Tracks a target with ONNX Runtime.")
@@ -103,18 +111,25 @@ def main() -> None:
     parser.add_argument(
         "video", help="a video file, numbered images (frames/%%04d.jpg), or a camera's index"
     )
-    parser.add_argument("--init-bbox", metavar="X,Y,W,H", help="by default drawn in a window")
+    parser.add_argument(
+        "--init-bbox", type=xywh, metavar="X,Y,W,H", help="by default drawn in a window"
+    )
     parser.add_argument("--output", type=Path, metavar="MP4", help="annotated video to write")
     args = parser.parse_args()
+    if not (args.exported / "step.onnx").is_file():
+        sys.exit(f"error: {args.exported} has no step.onnx: run asymtrack export --format onnx")
     capture = cv2.VideoCapture(int(args.video) if args.video.isdigit() else args.video)
     frames = read(capture)
     first = next(frames, None)
     if first is None:
         sys.exit(f"error: {args.video} cannot be read")
-    if args.init_bbox:
-        bbox = np.array(args.init_bbox.split(","), np.float64)
-    else:
+    bbox = args.init_bbox
+    if bbox is None:
         bbox = np.array(cv2.selectROI("target", cv2.cvtColor(first, cv2.COLOR_RGB2BGR)), np.float64)
+        cv2.destroyAllWindows()
+    inside = np.minimum(bbox[:2] + bbox[2:], first.shape[1::-1]) - np.maximum(bbox[:2], 0)
+    if min(inside) <= 0:
+        sys.exit("error: no box was drawn, or it lies outside the frame")
     tracker, score = OnnxTracker(args.exported), 1.0
     tracker.init(first, bbox)
     writer = cv2.VideoWriter()

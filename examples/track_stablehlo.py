@@ -1,4 +1,4 @@
-"""Tracks a target with JAX, NumPy and OpenCV only, by programs exported as StableHLO.
+"""Tracks a target with JAX, flatbuffers, NumPy and OpenCV, by programs exported as StableHLO.
 
 asymtrack export --output exported --format stablehlo
 python examples/track_stablehlo.py exported clip.mp4 120,80,60,90
@@ -15,7 +15,14 @@ import jax
 import numpy as np
 from jax import export
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 folder, video, bbox = Path(sys.argv[1]), sys.argv[2], np.array(sys.argv[3].split(","), float)
+if bbox.shape != (4,) or not (bbox[2:] > 0).all():
+    sys.exit(f"error: a box is x,y,w,h in pixels, w and h positive; got {sys.argv[3]}")
+capture, modulation, score = cv2.VideoCapture(video), None, 1.0
+if not capture.isOpened():
+    sys.exit(f"error: {video} cannot be read")
 crops = json.loads((folder / "tracker.json").read_text())
 init_template, step = (
     jax.jit(export.deserialize(bytearray((folder / f"{name}.jax_export").read_bytes())).call)
@@ -33,7 +40,6 @@ def crop(frame: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray, int]:
     return cv2.resize(padded[y : y + side, x : x + side], (size, size))[None], corner, side
 
 
-capture, modulation, score = cv2.VideoCapture(video), None, 1.0
 while (read := capture.read())[0]:
     frame = cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
     if modulation is None:

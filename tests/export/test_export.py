@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -201,6 +202,30 @@ def test_stablehlo_example_follows_as_the_tracker_does(tmp_path, stablehlo, foll
     arguments = (stablehlo, video, bbox)
     rows = run_example("track_stablehlo.py", *arguments, without=without, folder=tmp_path)
     np.testing.assert_allclose(rows[:, :4], expected, rtol=0, atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("example", "video", "option", "bbox", "message"),
+    [
+        ("track_onnx.py", None, ["--init-bbox"], "1,2,30", None),
+        ("track_onnx.py", None, ["--init-bbox"], "900,9,30,30", "error: no box was drawn, or it "),
+        ("track_stablehlo.py", None, [], "1,2,30", "error: a box is x,y,w,h in pixels"),
+        ("track_stablehlo.py", "none.mp4", [], "1,2,30,30", "error: none.mp4 cannot be read"),
+        ("track_stablehlo.py", None, [], None, "Tracks a target"),
+    ],
+)
+def test_examples_refuse_bad_input_with_a_message(
+    example, video, option, bbox, message, graphs, stablehlo, followed, monkeypatch, capsys
+):
+    folder = graphs if example == "track_onnx.py" else stablehlo
+    arguments = [str(folder), str(video or followed[0]), *option, *([bbox] if bbox else [])]
+    monkeypatch.setattr(sys, "argv", [example, *arguments])
+    with pytest.raises(SystemExit) as refused:
+        runpy.run_path(str(ROOT / "examples" / example), run_name="__main__")
+    if message is None:  # argparse's
+        assert "--init-bbox: invalid xywh value: '1,2,30'" in capsys.readouterr().err
+    else:
+        assert str(refused.value).startswith(message)
 
 
 def test_what_programs_take_and_give_is_described_beside_them(graphs, stablehlo):
