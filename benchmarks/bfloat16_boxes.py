@@ -12,10 +12,9 @@ from jaxtyping import Float
 
 import asymtrack_jax
 from asymtrack_jax import Model
-from asymtrack_jax.data.crop import crop_square
+from asymtrack_jax.data.crop import crop_square, crop_to_frame
 from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.evaluation.benchmarks import read_sequences
-from asymtrack_jax.tracking.crop import crop_to_frame
 from asymtrack_jax.weights import TINY
 
 STRIDE = 6  # frames between steps

@@ -13,7 +13,7 @@ os.environ["ASYMTRACK_NATIVE"] = "0"
 os.environ["ASYMTRACK_CACHE"] = "0"
 
 # All but what checks its input itself, and so must be given bad ones.
-CHECKED = ("boxes", "models", "data", "evaluation", "tracking.crop", "tracking.device_crop")
+CHECKED = ("boxes", "models", "data", "evaluation", "tracking.device_crop")
 jaxtyping.install_import_hook([f"asymtrack_jax.{name}" for name in CHECKED], "beartype.beartype")
 
 import jax  # noqa: E402

@@ -1,9 +1,12 @@
-"""Benchmark cases: a network at one batch size and precision."""
+"""Cases (a network at one batch size and precision), and the backends that run them."""
 
 import dataclasses
 import json
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,3 +46,32 @@ class BenchmarkCase:
         """Restores the case that `to_json` serialised."""
         fields = json.loads(text)
         return cls(**{**fields, "network": Path(fields["network"])})
+
+
+@dataclasses.dataclass(frozen=True)
+class Backend:
+    """A network that is ready to run.
+
+    Attributes:
+        functions: functions by name, which return when their computation is complete.
+        outputs: `boxes` [B, 4] (cxcywh, normalised coordinates) and `scores` [B] of the case's
+            images, for comparison.
+        facts: versions, device and settings.
+        measured: measurements by function: `first_call_s` (seconds, compilation included),
+            `operations` (floating point operations per call), `frames` (per call and target, if not
+            one).
+        device_bytes: returns the peak memory in use on the device, or None if unknown.
+    """
+
+    functions: dict[str, Callable[[], Any]]
+    outputs: dict[str, np.ndarray]
+    facts: dict[str, Any]
+    measured: dict[str, dict[str, float]]
+    device_bytes: Callable[[], int | None] = lambda: None
+
+
+def timed(function: Callable[[], Any]) -> tuple[Any, float]:
+    """Calls a function; returns its result and the duration in seconds."""
+    start = time.perf_counter()
+    result = function()
+    return result, time.perf_counter() - start

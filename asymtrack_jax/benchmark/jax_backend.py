@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import jaxlib
 import numpy as np
 
-from asymtrack_jax.benchmark.backend import Backend, timed
-from asymtrack_jax.benchmark.case import FUNCTIONS, THREADS, BenchmarkCase
+from asymtrack_jax.benchmark.case import FUNCTIONS, THREADS, Backend, BenchmarkCase, timed
 from asymtrack_jax.compilation import set_precision
 from asymtrack_jax.config import ModelConfig
 from asymtrack_jax.models.asymtrack import AsymTrack, abstract_variables

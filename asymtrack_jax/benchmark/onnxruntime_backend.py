@@ -3,8 +3,7 @@
 import importlib
 from typing import Any
 
-from asymtrack_jax.benchmark.backend import Backend, timed
-from asymtrack_jax.benchmark.case import THREADS, BenchmarkCase
+from asymtrack_jax.benchmark.case import THREADS, Backend, BenchmarkCase, timed
 
 onnxruntime: Any = importlib.import_module("onnxruntime")
 

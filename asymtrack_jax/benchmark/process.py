@@ -26,9 +26,9 @@ class BackendProcess:
 
     Attributes:
         functions: names of the functions.
-        outputs: see `backend.Backend`.
-        facts: see `backend.Backend`.
-        measured: see `backend.Backend`.
+        outputs: see `case.Backend`.
+        facts: see `case.Backend`.
+        measured: see `case.Backend`.
     """
 
     def __init__(self, process: subprocess.Popen, log: IO[str]):

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from asymtrack_jax.benchmark.backend import Backend, timed
-from asymtrack_jax.benchmark.case import THREADS, BenchmarkCase
+from asymtrack_jax.benchmark.case import THREADS, Backend, BenchmarkCase, timed
 
 # Imported by name, since the package does not depend on them.
 onnx: Any = importlib.import_module("onnx")

@@ -12,8 +12,7 @@ import resource
 import sys
 from typing import Any
 
-from asymtrack_jax.benchmark.backend import Backend
-from asymtrack_jax.benchmark.case import OURS, BenchmarkCase
+from asymtrack_jax.benchmark.case import OURS, Backend, BenchmarkCase
 from asymtrack_jax.benchmark.timing import time_calls
 
 LIBRARIES = {"torch": ("torch", "onnx"), "onnxruntime": ("onnxruntime",)}

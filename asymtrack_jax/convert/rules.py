@@ -9,6 +9,7 @@ strict: `problems` reports all names that a table does not cover.
 
 import collections
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -116,25 +117,17 @@ class Table:
     fresh: tuple[Exemption, ...] = ()
 
 
-def _linear(published: str, ours: str) -> Rules:
+def _layer(published: str, ours: str, weight: str, layout: Layout) -> Rules:
+    """Returns the rules of a layer's weight, which is called `weight` here, and its bias."""
     return (
-        Rule((f"{published}.weight",), (f"{ours}/kernel",), TRANSPOSED),
+        Rule((f"{published}.weight",), (f"{ours}/{weight}",), layout),
         Rule((f"{published}.bias",), (f"{ours}/bias",)),
     )
 
 
-def _conv(published: str, ours: str) -> Rules:
-    return (
-        Rule((f"{published}.weight",), (f"{ours}/kernel",), CONVOLUTION),
-        Rule((f"{published}.bias",), (f"{ours}/bias",)),
-    )
-
-
-def _norm(published: str, ours: str) -> Rules:
-    return (
-        Rule((f"{published}.weight",), (f"{ours}/scale",)),
-        Rule((f"{published}.bias",), (f"{ours}/bias",)),
-    )
+_linear = functools.partial(_layer, weight="kernel", layout=TRANSPOSED)
+_conv = functools.partial(_layer, weight="kernel", layout=CONVOLUTION)
+_norm = functools.partial(_layer, weight="scale", layout=SAME)
 
 
 def _batch_norm(published: str, ours: str) -> Rules:

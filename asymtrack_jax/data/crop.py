@@ -1,11 +1,13 @@
-"""Square crops around a target for tracking and training, bit-identical to the published ones."""
+"""Square crops around a target, bit-identical to the published ones, and the way back."""
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from asymtrack_jax.boxes import cxcywh_to_xywh
 from asymtrack_jax.errors import InputError
 
 MAX_SIDE = 2**16  # pixels of the frame
@@ -60,3 +62,28 @@ def crop_square(
         cv2.BORDER_CONSTANT,
     )
     return cv2.resize(square, (size, size)), size / side
+
+
+def crop_to_frame(
+    boxes: Float[Any, "*b 4"], bbox: Float[Any, "*b 4"], scale: Float[Any, "*b"], size: int
+) -> Float[Any, "*b 4"]:
+    """Maps predicted boxes from the crops to the frame: the inverse of `crop_square`.
+
+    Takes numpy or jax arrays. As published, boxes are relative to the exact centre of `bbox`,
+    although the crop's corner is rounded to whole pixels.
+
+    Args:
+        boxes: cxcywh in normalised coordinates of the crop.
+        bbox: box around which each crop was taken, xywh in frame pixels.
+        scale: scale of each crop, crop pixels per frame pixel.
+        size: side of the crops, pixels.
+
+    Returns:
+        Boxes, xywh in frame pixels.
+    """
+    side = (size / scale)[..., None]
+    corner = bbox[..., :2] + 0.5 * bbox[..., 2:] - 0.5 * side
+    in_pixels = boxes * side
+    xp = boxes.__array_namespace__()
+    in_frame = xp.concat([in_pixels[..., :2] + corner, in_pixels[..., 2:]], axis=-1)
+    return cxcywh_to_xywh(in_frame)

@@ -42,12 +42,23 @@ def motion_blur(rng: np.random.Generator, image: Image) -> Image:
     """Applies linear motion blur in a random direction, up to a twentieth of the height long."""
     length = rng.uniform(0, _MAX_BLUR) * len(image)
     angle = rng.uniform(0, np.pi)
+    return blur_along(image, length * np.array([math.cos(angle), math.sin(angle)]))
+
+
+def blur_along(image: np.ndarray, motion: Float[np.ndarray, "2"]) -> np.ndarray:
+    """Applies the blur of a linear motion during the exposure.
+
+    Args:
+        image: uint8, any number of channels.
+        motion: displacement along x and y, pixels; not 0.
+    """
+    length = math.hypot(*motion)
     reach = math.ceil(length / 2)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    along = np.abs(x * math.cos(angle) + y * math.sin(angle))
-    across = np.abs(x * math.sin(angle) - y * math.cos(angle))
+    along = np.abs(x * motion[0] + y * motion[1]) / length
+    across = np.abs(x * motion[1] - y * motion[0]) / length
     kernel = np.clip((length + 1) / 2 - along, 0, 1) * np.clip(1 - across, 0, 1)
-    return cv2.filter2D(image, -1, kernel / kernel.sum())  # pyright: ignore[reportReturnType]
+    return cv2.filter2D(image, -1, kernel / kernel.sum())
 
 
 def draw_reduction(rng: np.random.Generator) -> float:

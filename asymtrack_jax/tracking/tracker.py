@@ -10,11 +10,10 @@ from flax import struct
 from jaxtyping import Float, Float64, Int, UInt8
 
 from asymtrack_jax.boxes import clip_to_frame, xywh_to_xyxy
-from asymtrack_jax.data.crop import crop_square
+from asymtrack_jax.data.crop import crop_square, crop_to_frame
 from asymtrack_jax.data.sequences import Frame
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models.efficientmod import Modulation
-from asymtrack_jax.tracking.crop import crop_to_frame
 from asymtrack_jax.tracking.model import Model
 
 MIN_SIDE = 0.1  # pixels; the area of smaller boxes may be rounded to 0

@@ -18,9 +18,9 @@ from jaxtyping import Array, Float, Float32, Float64, Int, UInt8
 
 from asymtrack_jax.boxes import clip_to_frame
 from asymtrack_jax.compilation import Jitted
+from asymtrack_jax.data.crop import crop_to_frame
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.models.efficientmod import Modulation
-from asymtrack_jax.tracking.crop import crop_to_frame
 from asymtrack_jax.tracking.device_crop import crop_squares
 from asymtrack_jax.tracking.model import Model
 from asymtrack_jax.tracking.tracker import as_bboxes, check_init_bboxes

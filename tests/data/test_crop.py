@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from asymtrack_jax.data.crop import crop_square
+from asymtrack_jax.boxes import clip_to_frame
+from asymtrack_jax.data.crop import crop_square, crop_to_frame
 from asymtrack_jax.errors import InputError
 from tests import published
 
@@ -58,3 +59,12 @@ def test_a_tiny_box_gives_a_pixel():
 def test_a_box_that_no_crop_fits_is_refused(box):
     with pytest.raises(InputError, match="a box must be finite, with a positive width and height"):
         crop_square(np.zeros((40, 50, 3), np.uint8), np.array(box, float), 2.0, 32)
+
+
+def test_next_boxes_are_the_published_ones():
+    height, width = GOLDEN["image_hw"]
+    states = GOLDEN["state_xywh"]
+    scales = [crop_square(GOLDEN["image"], state, 4.0, 256)[1] for state in states]
+    mapped = crop_to_frame(GOLDEN["pred_cxcywh"], states, np.array(scales), 256)
+    ours = clip_to_frame(mapped, int(height), int(width))
+    np.testing.assert_allclose(ours, GOLDEN["next_state_xywh"], rtol=0, atol=1e-5)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from asymtrack_jax.data.distort import blur_along
 from asymtrack_jax.data.sequences import Frame
 from asymtrack_jax.data.synthetic.motion import MovingObject, Poses, sample_image
 from asymtrack_jax.data.synthetic.scene import Scene
@@ -99,16 +100,8 @@ def _draw(frame: Frame, item: MovingObject, index: int, shutter: float) -> None:
 
 
 def _blurred(image: np.ndarray, motion: Float64[np.ndarray, "2"]) -> np.ndarray:
-    """Applies motion blur along a displacement in pixels."""
-    length = math.hypot(*motion)
-    if length < 1:
-        return image
-    reach = math.ceil(length / 2)
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    along = np.abs(x * motion[0] + y * motion[1]) / length
-    across = np.abs(x * motion[1] - y * motion[0]) / length
-    kernel = np.clip((length + 1) / 2 - along, 0, 1) * np.clip(1 - across, 0, 1)
-    return cv2.filter2D(image, -1, kernel / kernel.sum())
+    """Applies motion blur along a displacement in pixels; none below one pixel."""
+    return image if math.hypot(*motion) < 1 else blur_along(image, motion)
 
 
 def _expose(frame: Frame, scene: Scene, index: int) -> Frame:
