@@ -10,7 +10,6 @@ A prepared folder, which `asymtrack prepare` writes, holds
 Reading needs grain, but neither TFDS nor TensorFlow.
 """
 
-import dataclasses
 import functools
 import importlib
 import io
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Int64
 
 from asymtrack_jax.data.index import SequenceIndex, map_index, save_index
 from asymtrack_jax.data.sequences import Frame, decode_frame
@@ -34,39 +33,26 @@ _SPLIT = "frames"
 _SHARD = 50_000  # images per file: readers keep every file open
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
 class RecordSource:
     """A prepared dataset, a `Source`.
 
-    Attributes:
+    Args:
         directory: the prepared folder.
-        index: the annotations; the paths are those of the original images.
+
+    Attributes:
+        name: path of the prepared folder.
+        offsets: sequence i is the rows `offsets[i]` to `offsets[i + 1]`.
+        boxes: target of each row, xywh in pixels of the image.
+        visible: whether the target of each row is visible; False where it has no box.
         records: number of the record of each row.
     """
 
-    directory: Path
-    index: SequenceIndex
-    records: Int64[np.ndarray, " N"]
-
-    @property
-    def name(self) -> str:
-        """Path of the prepared folder."""
-        return os.fspath(self.directory)
-
-    @property
-    def offsets(self) -> Int64[np.ndarray, " ends"]:
-        """Bounds of the sequences: sequence i is the rows `offsets[i]` to `offsets[i + 1]`."""
-        return self.index.offsets
-
-    @property
-    def boxes(self) -> Float32[np.ndarray, "N 4"]:
-        """Target of each row, xywh in pixels of the image."""
-        return self.index.boxes
-
-    @property
-    def visible(self) -> Bool[np.ndarray, " N"]:
-        """Whether the target of each row is visible; False where it has no box."""
-        return self.index.visible
+    def __init__(self, directory: Path):
+        self.name = os.fspath(directory)
+        self.records: Int64[np.ndarray, " N"] = np.load(directory / "records.npy", mmap_mode="r")
+        self._index = map_index(directory / "index")  # its paths are those of the original images
+        self.offsets, self.boxes = self._index.offsets, self._index.boxes
+        self.visible = self._index.visible
 
     def read(self, row: int) -> Frame:
         """Reads the frame of a row; raises `InputError` if its image is damaged."""
@@ -74,18 +60,18 @@ class RecordSource:
 
     def frame_name(self, row: int) -> str:
         """Names a row's frame for messages: its record and the original image."""
-        return f"{self.directory}, record {self.records[row]} ({self.index.frame_path(row)})"
+        return f"{self.name}, record {self.records[row]} ({self._index.frame_path(row)})"
 
     @functools.cached_property
     def _examples(self) -> Any:
         import grain  # not needed for datasets in their original layout
 
-        files = sorted((self.directory / "frames").glob("*.array_record*"))
+        files = sorted((Path(self.name) / "frames").glob("*.array_record*"))
         return grain.sources.ArrayRecordDataSource([os.fspath(file) for file in files])
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the path of the folder only; a worker process maps the files again."""
-        return _map, (self.directory,)
+        return RecordSource, (Path(self.name),)
 
 
 def open_records(directory: Path, dataset: str | None = None) -> RecordSource:
@@ -117,12 +103,7 @@ def open_records(directory: Path, dataset: str | None = None) -> RecordSource:
         file = directory / "frames" / name
         if not file.is_file() or file.stat().st_size != size:
             raise InputError(f"{file} is missing or incomplete: copy it again, {size} bytes")
-    return _map(directory)
-
-
-def _map(directory: Path) -> RecordSource:
-    records = np.load(directory / "records.npy", mmap_mode="r")
-    return RecordSource(directory, map_index(directory / "index"), records)
+    return RecordSource(directory)
 
 
 def write_images(directory: Path, images: Iterable[bytes]) -> None:

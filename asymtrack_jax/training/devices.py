@@ -8,7 +8,6 @@ import contextlib
 import ctypes
 import math
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from jaxtyping import Bool
 
 from asymtrack_jax.config import TrainConfig
 from asymtrack_jax.data.augment import Batch
+from asymtrack_jax.data.pipeline import num_cores
 from asymtrack_jax.errors import InputError
 
 _AXIS = "data"
@@ -104,8 +104,7 @@ def prepare_cpu(config: TrainConfig) -> None:
     configured |= "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if not (configured or jax.distributed.is_initialized()):
         pairs = config.batch_size // config.grad_accum_steps
-        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-        jax.config.update("jax_num_cpu_devices", math.gcd(pairs, cores))
+        jax.config.update("jax_num_cpu_devices", math.gcd(pairs, num_cores()))
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in _KEEP_FREED_MEMORY:

@@ -230,8 +230,7 @@ def test_cores_become_devices_and_freed_memory_is_kept(
     chosen, kept = {}, []
     libc = SimpleNamespace(mallopt=lambda *setting: kept.append(setting))
     monkeypatch.setenv("XLA_FLAGS", flags)
-    monkeypatch.setattr(devices.sys, "platform", "linux")
-    monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: range(6), raising=False)
+    monkeypatch.setattr(devices, "num_cores", lambda: 6)
     monkeypatch.setattr(devices.ctypes, "CDLL", lambda _: libc)
     monkeypatch.setattr(devices.jax.config, "update", chosen.__setitem__)
     devices.prepare_cpu(TrainConfig(batch_size=batch_size, grad_accum_steps=grad_accum_steps))
