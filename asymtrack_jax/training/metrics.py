@@ -38,7 +38,7 @@ def log_to(path: Path) -> Iterator[None]:
     The file also gets messages of level DEBUG, and the error that ends the run. Other processes
     than the first write no file, and print warnings only.
     """
-    console, level = _Console(logging.INFO), _package.level
+    console, level, propagate = _Console(logging.INFO), _package.level, _package.propagate
     handlers: list[logging.Handler] = [console]
     if jax.process_index() == 0:
         handlers.append(logging.FileHandler(path, encoding="utf-8"))
@@ -48,6 +48,7 @@ def log_to(path: Path) -> Iterator[None]:
     for handler in handlers:
         _package.addHandler(handler)
     _package.setLevel(logging.DEBUG)
+    _package.propagate = False  # absl makes the root logger print, too
     try:
         yield
     except Exception as error:
@@ -55,6 +56,7 @@ def log_to(path: Path) -> Iterator[None]:
         raise
     finally:
         _package.setLevel(level)
+        _package.propagate = propagate
         for handler in handlers:
             _package.removeHandler(handler)
             handler.close()

@@ -1,6 +1,7 @@
 import json
 import logging
 import struct
+import sys
 from pathlib import Path
 
 import cv2
@@ -69,7 +70,9 @@ def test_beginning_again_takes_back_all(tmp_path):
     assert read_scalars(tmp_path, 50) == {}
 
 
-def test_messages_are_printed_and_kept(tmp_path, capsys):
+def test_messages_are_printed_once_and_kept(tmp_path, capsys, monkeypatch):
+    root = logging.StreamHandler(sys.stderr)  # as of a library that configures logging
+    monkeypatch.setattr(logging.root, "handlers", [*logging.root.handlers, root])
     log = logging.getLogger("asymtrack_jax.training.loop")
 
     @log_to(tmp_path / "log.txt")
@@ -82,7 +85,8 @@ def test_messages_are_printed_and_kept(tmp_path, capsys):
         with pytest.raises(ValueError, match="wrong"):
             run(word)
     log.info("afterwards")
-    assert capsys.readouterr().out == "first step\nsecond step\n"
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("first step\nsecond step\n", "")
     kept = (tmp_path / "log.txt").read_text().splitlines()
     assert [line[20:] for line in kept] == [
         *("loss", "first step", "error: wrong"),
