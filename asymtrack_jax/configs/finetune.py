@@ -1,7 +1,7 @@
 """Fine-tuning on videos of one's own: a folder D with `<sequence>/img/*.jpg` and `groundtruth.txt`.
 
 Starts from the packaged weights, or those of `--config.run.init_from`. Every fifth sequence is for
-validation. Trains on 6,400 pairs, some 15 per second on two idle cores.
+validation. Trains on 3,200 pairs.
 
 asymtrack train --config finetune --config.data.roots.folder=D
 """
@@ -15,8 +15,8 @@ def get_config() -> Config:
         train=TrainConfig(
             batch_size=16,
             epochs=4,
-            pairs_per_epoch=1_600,
-            learning_rate=1e-4,
+            pairs_per_epoch=800,
+            learning_rate=4e-4,
             frozen_stages=1,
             clip_norm=1.0,
             warmup_steps=20,
