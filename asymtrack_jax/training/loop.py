@@ -280,28 +280,26 @@ def _calibration(frames: ScoredFrames) -> Calibration | None:
 def _summary(config: Config, workdir: Path, sequences: list[Sequence]) -> str:
     """Compares the best network with the initial weights, and names a command to look further."""
     best = checkpoint.read(workdir / "best").metadata
-    before, after = read_scalars(workdir, 0), best["scores"]
-    changes = []
-    for name, label in (
-        ("validation/iou", "validation IoU"),
-        ("tracking/success_auc", "success AUC"),
-    ):
-        if name in after:
-            old = f"{before[name]:.4g} -> " if name in before else ""
-            changes.append(f"{label} {old}{after[name]:.4g}")
+    runs = read_scalars(workdir, 0), best["scores"]
+    labels = {"validation/iou": "validation IoU", "tracking/success_auc": "success AUC"}
+    changes = [
+        f"{label} {' -> '.join(f'{scores[name]:.4g}' for scores in runs if name in scores)}"
+        for name, label in labels.items()
+        if name in best["scores"]
+    ]
     which = f"step {best['step']}" if best["step"] else "the initial weights, which are the best"
-    options = ["--checkpoint", str(workdir / "best")]
     folder = config.data.roots.folder.expanduser()
     names = [Path(sequence.name).parent.parent.name for sequence in sequences]
+    command, what = ["track"], "it on a rendered clip"
     own = config.data.tracking in ("folder", "folder_val")
     if own and names and (folder / names[0]).is_dir():  # not prepared records
-        command, what = ["evaluate", "--dataset", "folder", "--data-dir", str(folder)], "its tracks"
-        options = ["--sequences", ",".join(names), *options]
-    else:
-        command, what = ["track"], "it on a rendered clip"
+        command = ["evaluate", "--dataset", "folder", "--data-dir", str(folder)]
+        command += ["--sequences", ",".join(names), "--output", str(workdir / "results")]
+        what = "its tracks"
+    command = shlex.join(["asymtrack", *command, "--checkpoint", str(workdir / "best")])
     return (
         f"finished all {config.train.num_steps} steps. best/ ({which}): {', '.join(changes)}. "
-        f"To see {what}: {shlex.join(['asymtrack', *command, *options])}"
+        f"To see {what}: {command}"
     )
 
 

@@ -154,7 +154,8 @@ def test_fine_tuning_is_compared_with_its_start(start, whole, tmp_path):
         assert f"{label} {values(tmp_path / 'run', name)[0]:.4g} -> {best[name]:.4g}" in last
     assert last.endswith(
         f"asymtrack evaluate --dataset folder --data-dir {tmp_path / 'mine'} "
-        f"--sequences clip1,clip6 --checkpoint {tmp_path / 'run' / 'best'}"
+        f"--sequences clip1,clip6 --output {tmp_path / 'run' / 'results'} "
+        f"--checkpoint {tmp_path / 'run' / 'best'}"
     )
 
 
