@@ -251,7 +251,7 @@ class Augmentation:
 
 @dataclasses.dataclass(frozen=True)
 class Synthetic:
-    """Rendered training sequences (`data.synthetic`).
+    """Rendered sequences (`data.synthetic`).
 
     Attributes:
         num_sequences: number of sequences.

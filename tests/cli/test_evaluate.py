@@ -17,7 +17,7 @@ import pytest
 
 from asymtrack_jax import weights
 from asymtrack_jax.cli import evaluate
-from asymtrack_jax.config import VARIANTS
+from asymtrack_jax.config import VARIANTS, Synthetic
 from asymtrack_jax.data.readers.text import read_boxes
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import benchmarks, command, plots
@@ -215,8 +215,8 @@ def test_a_data_set_must_be_somewhere(place, monkeypatch):
 
 
 def test_the_default_is_rendered_clips_and_needs_nothing(place, fake, monkeypatch, capsys):
-    render = benchmarks.synthetic.read_sequences
-    monkeypatch.setattr(benchmarks.synthetic, "read_sequences", lambda: render(2, 4, size=(64, 96)))
+    render, small = benchmarks.synthetic.read_sequences, Synthetic(2, 4, 64, 96)
+    monkeypatch.setattr(benchmarks.synthetic, "read_sequences", lambda: render(small))
     assert evaluate.main([]) == 0
     assert "synthetic, lasot protocol, 2 of 2 sequences, 8 frames" in capsys.readouterr().out
     assert (place / "results" / "synthetic" / "worst.png").exists()
@@ -227,8 +227,9 @@ import sys
 sys.modules["matplotlib"] = None
 from asymtrack_jax.cli.main import main
 from asymtrack_jax.evaluation import benchmarks
+from asymtrack_jax.config import Synthetic
 render = benchmarks.synthetic.read_sequences
-benchmarks.synthetic.read_sequences = lambda: render(2, 4, size=(64, 96))
+benchmarks.synthetic.read_sequences = lambda: render(Synthetic(2, 4, 64, 96))
 sys.exit(main(["evaluate", "--tracker", "opencv:mil", "--output", sys.argv[1]]))
 """
 

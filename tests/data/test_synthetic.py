@@ -203,7 +203,7 @@ def test_no_two_sets_share_a_clip():
     config = dataclasses.replace(SMALL, num_sequences=4)
     boxes = [
         *(box for seed in (0, 1, 2) for box in SyntheticSource(config, seed).boxes[::7]),
-        *(s.boxes[0].astype(np.float32) for s in read_sequences(4, 7, (48, 64))),
+        *(s.boxes[0].astype(np.float32) for s in read_sequences(config)),
         *(render_clip(7, (48, 64), seed).boxes[0].astype(np.float32) for seed in range(4)),
     ]
     assert len(np.unique(boxes, axis=0)) == len(boxes) == 20
@@ -220,7 +220,7 @@ def test_written_sequences_are_read_back(tmp_path, capsys):
     arguments = ["--num-sequences=2", "--num-frames=4", "--height=48", "--width=64"]
     main(["--output", str(tmp_path / "deep" / "O"), *arguments])
     output = tmp_path / "deep" / "O"
-    truth = read_sequences(2, 4, (48, 64))
+    truth = read_sequences(dataclasses.replace(SMALL, num_sequences=2, num_frames=4))
     written = folder.read_sequences(output)
     assert (
         [s.name for s in written] == [s.name for s in truth] == ["synthetic_000", "synthetic_001"]
@@ -252,10 +252,6 @@ def test_hidden_targets_are_written_as_absent(tmp_path):
 def test_refuses_what_cannot_be_rendered(frames, size):
     with pytest.raises(InputError, match="at least one frame"):
         render_clip(frames, size)
-    with pytest.raises(InputError, match="at least one frame"):
-        read_sequences(1, frames, size)
-    with pytest.raises(InputError, match="num_sequences must be positive"):
-        read_sequences(0)
 
 
 @pytest.mark.parametrize(
@@ -331,5 +327,5 @@ def test_scenes_are_at_least_as_hard_as_asked():
 def test_shares_outside_0_to_1_are_refused(name, tmp_path):
     with pytest.raises(InputError, match=name):
         dataclasses.replace(SMALL, **{name: 1.5})
-    with pytest.raises(InputError, match=f"--{name.replace('_', '-')} must be 0 to 1"):
+    with pytest.raises(InputError, match=name):
         main([f"--{name.replace('_', '-')}=1.5", f"--output={tmp_path / 'new'}"])

@@ -8,10 +8,11 @@ import numpy as np
 from asymtrack_jax.config import Synthetic
 from asymtrack_jax.data.sequences import IMAGE_SUFFIXES, Frame, Sequence
 from asymtrack_jax.data.synthetic.render import Clip
-from asymtrack_jax.data.synthetic.scene import RENDERED, Assets, make_scene
+from asymtrack_jax.data.synthetic.scene import Assets, make_scene
 from asymtrack_jax.errors import InputError
 
 _SINGLE, _TRAINING, _HELD_OUT = 1, 2, 3  # part of the seed, so that these share no clip
+HELD_OUT = Synthetic(num_sequences=20, num_frames=100)  # the clips of `asymtrack evaluate`
 
 
 class SyntheticSource:
@@ -38,7 +39,7 @@ class SyntheticSource:
         """
         self.name = "synthetic"
         self._config, self._seed = config, seed
-        clips = [_clip(config, seed, number) for number in range(config.num_sequences)]
+        clips = [_clip(config, seed, number, _TRAINING) for number in range(config.num_sequences)]
         self.offsets = np.arange(config.num_sequences + 1, dtype=np.int64) * config.num_frames
         self.boxes = np.concatenate([clip.boxes for clip in clips], dtype=np.float32)
         self.visible = np.concatenate([clip.visible for clip in clips])
@@ -50,7 +51,7 @@ class SyntheticSource:
             InputError: the photograph of the background cannot be read.
         """
         sequence, frame = divmod(row, self._config.num_frames)
-        return _clip(self._config, self._seed, sequence)[frame]
+        return _clip(self._config, self._seed, sequence, _TRAINING)[frame]
 
     def frame_name(self, row: int) -> str:
         """Names a row's frame for messages."""
@@ -69,44 +70,28 @@ def render_clip(num_frames: int, size: tuple[int, int] = (240, 320), seed: int =
     Raises:
         InputError: there are no frames, or a side is under 32 pixels.
     """
-    _check(num_frames, size)
+    if num_frames < 1 or min(size) < 32:
+        raise InputError(
+            f"a clip needs at least one frame and sides of 32 pixels, got {num_frames} of {size}"
+        )
     return Clip(make_scene((seed, _SINGLE), size), num_frames)
 
 
-def read_sequences(
-    num_sequences: int = 20,
-    num_frames: int = 100,
-    size: tuple[int, int] = (240, 320),
-    seed: int = 0,
-    assets: Assets = RENDERED,
-    min_difficulty: float = 0.0,
-    same_class: float = 0.0,
-) -> list[Sequence]:
+def read_sequences(config: Synthetic = HELD_OUT, seed: int = 0) -> list[Sequence]:
     """Returns sequences for evaluation; none is a training clip of any seed.
 
     Args:
-        num_sequences: number of sequences, at least 1.
-        num_frames: number of frames per sequence, at least 1.
-        size: height and width of the frames, at least 32 pixels.
+        config: number, size and content of the sequences.
         seed: random seed.
-        assets: image files of objects and backgrounds.
-        min_difficulty: minimum difficulty, see `scene.make_scene`.
-        same_class: fraction of objects of the target's class, see `scene.make_scene`.
 
     Raises:
-        InputError: there are no sequences or frames, a side is under 32 pixels, or a cut-out is
-            invalid.
+        InputError: a folder is missing or holds no images, or a cut-out is invalid.
     """
-    _check(num_frames, size)
-    if num_sequences < 1:
-        raise InputError(f"num_sequences must be positive, got {num_sequences}")
-    sequences = []
-    for number in range(num_sequences):
-        key = seed, number, _HELD_OUT
-        scene = make_scene(key, size, assets, min_difficulty, same_class)
-        clip = Clip(scene, num_frames)
-        sequences.append(Sequence(f"synthetic_{number:03}", clip, clip.boxes, clip.visible))
-    return sequences
+    clips = [_clip(config, seed, number, _HELD_OUT) for number in range(config.num_sequences)]
+    return [
+        Sequence(f"synthetic_{number:03}", clip, clip.boxes, clip.visible)
+        for number, clip in enumerate(clips)
+    ]
 
 
 def find_assets(cutouts: Path | None, backgrounds: Path | None) -> Assets:
@@ -130,17 +115,10 @@ def _images(directory: Path | None, what: str) -> tuple[Path, ...]:
     return tuple(paths)
 
 
-def _check(num_frames: int, size: tuple[int, int]) -> None:
-    if num_frames < 1 or min(size) < 32:
-        raise InputError(
-            f"a clip needs at least one frame and sides of 32 pixels, got {num_frames} of {size}"
-        )
-
-
 @functools.lru_cache(maxsize=32)
-def _clip(config: Synthetic, seed: int, number: int) -> Clip:
+def _clip(config: Synthetic, seed: int, number: int, purpose: int) -> Clip:
     scene = make_scene(
-        *((seed, number, _TRAINING), (config.height, config.width)),
+        *((seed, number, purpose), (config.height, config.width)),
         *(_assets(config.cutouts, config.backgrounds),),
         *(config.min_difficulty, config.same_class),
     )
