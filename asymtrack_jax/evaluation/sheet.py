@@ -1,4 +1,4 @@
-"""The contact sheet: the worst sequences, with all trackers' boxes on some of their frames."""
+"""The contact sheet: the sequences with the lowest scores, with all trackers' boxes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,18 +14,19 @@ from asymtrack_jax.evaluation.protocols import MEASURES
 from asymtrack_jax.evaluation.report import Report, TrackerScores, worst
 from asymtrack_jax.files import write_atomically
 from asymtrack_jax.video import drawing
+from asymtrack_jax.video.writers import letterbox
 
 _ROWS, _COLUMNS = 8, 5
-_CELL_WIDTH, _CELL_HEIGHT = 300, 200
+_WIDTH, _HEIGHT = 300, 200  # pixels of a cell
 _HEADING = 26
-_WHITE, _DARK = (255, 255, 255), (20, 20, 20)
+_WHITE = (255, 255, 255)
 _COLOURS: list[drawing.Colour] = [
-    (int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:], 16)) for colour in COLOURS
+    (r, g, b) for r, g, b in (bytes.fromhex(colour[1:]) for colour in COLOURS)
 ]  # RGB
 
 
 def shown_boxes(tracker: TrackerScores, sequence: data.Sequence) -> Float[np.ndarray, "N 4"]:
-    """A tracker's boxes of a sequence as protocols take them: the first is the annotated one.
+    """Returns a tracker's boxes as protocols take them: the first is the annotated one.
 
     The file has it truncated to integers, an overlap of 0.9 or so that no protocol counts.
     """
@@ -48,28 +49,22 @@ def write_contact_sheet(
     """
     by_name = {sequence.name: sequence for sequence in sequences}
     trackers = report.trackers[: len(_COLOURS)]
-    score = MEASURES[report.measures[0]]
-    strips = [
-        _legend(
-            f"{report.dataset}: {score}; IoU in frames", [tracker.label for tracker in trackers]
-        )
-    ]
+    labels = [(each.label, colour) for each, colour in zip(trackers, _COLOURS, strict=False)]
+    title = f"{report.dataset}: {MEASURES[report.measures[0]]}; IoU in frames"
+    strips = [_heading([(title, _WHITE), ("annotated", drawing.TRUE_COLOUR), *labels])]
     for name in worst(report)[:_ROWS]:
         sequence = by_name[name]
-        predicted = [shown_boxes(tracker, sequence) for tracker in trackers]
-        mains = (f"{tracker.sequences[name].scores.main:.1f}" for tracker in trackers)
-        last = min(map(len, predicted)) - 1
-        frames = np.unique(np.linspace(0, last, _COLUMNS).round().astype(int)).tolist()
-        cells = [
-            _cell(
-                *(sequence.frames[index], sequence.boxes[index]),
-                *(np.stack([found[index] for found in predicted]), f"#{index}"),
+        predicted = np.stack([shown_boxes(tracker, sequence) for tracker in trackers])
+        last = predicted.shape[1] - 1
+        row = np.zeros((_HEIGHT, _COLUMNS * _WIDTH, 3), np.uint8)
+        for column, index in enumerate(
+            np.unique(np.linspace(0, last, _COLUMNS).round().astype(int)).tolist()
+        ):
+            row[:, column * _WIDTH : (column + 1) * _WIDTH] = _cell(
+                sequence.frames[index], sequence.boxes[index], predicted[:, index], f"#{index}"
             )
-            for index in frames
-        ]
-        blank = [np.full_like(cells[0], 255)] * (_COLUMNS - len(cells))
-        title = f"{name}: {', '.join(mains)}"
-        strips += [_strip(title), np.concatenate([*cells, *blank], axis=1)]
+        mains = (f"{tracker.sequences[name].scores.main:.1f}" for tracker in trackers)
+        strips += [_heading([(f"{name}: {', '.join(mains)}", _WHITE)]), row]
     sheet = np.concatenate(strips)
     _, encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     write_atomically(directory / "worst.png", encoded.tobytes())
@@ -82,28 +77,23 @@ def _cell(
     predicted: Float[np.ndarray, "trackers 4"],
     label: str,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The part of a frame around all boxes, as large as a cell, with their overlaps."""
+    """Draws the part of a frame around all boxes, as large as a cell, with their overlaps."""
     known = bool(np.isfinite(annotated).all() and (annotated[2:] > 0).all())
     drawn = [(annotated, drawing.TRUE_COLOUR)] * known + list(
         zip(predicted[::-1], _COLOURS[: len(predicted)][::-1], strict=True)  # the best on top
     )
     height, width = frame.shape[:2]
     x1, y1, x2, y2 = _window(height, width, np.stack([box for box, _ in drawn]))
-    scale = min((_CELL_WIDTH - 4) / (x2 - x1), (_CELL_HEIGHT - 4) / (y2 - y1))
+    scale = min(_WIDTH / (x2 - x1), _HEIGHT / (y2 - y1))
     size = max(1, round((x2 - x1) * scale)), max(1, round((y2 - y1) * scale))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     part = cv2.resize(frame[y1:y2, x1:x2], size, interpolation=how)
     for box, colour in drawn:
         drawing.draw_box(part, (box - [x1, y1, 0, 0]) * scale, colour, 2)
+    cell = letterbox(part, _HEIGHT, _WIDTH)
     overlaps = [f"{boxes.iou(box, annotated):.2f}" for box in predicted] if known else ["absent"]
-    cell = np.full((_CELL_HEIGHT, _CELL_WIDTH, 3), 255, np.uint8)
-    y, x = (_CELL_HEIGHT - size[1]) // 2, (_CELL_WIDTH - size[0]) // 2
-    cell[y : y + size[1], x : x + size[0]] = part
-    bottom = y + size[1]
-    cv2.rectangle(cell, (x, bottom - 18), (x + 48 + 30 * len(overlaps), bottom - 1), _DARK, -1)
-    _write(cell, label, (x + 5, bottom - 5), 0.38, _WHITE)
-    for index, (text, colour) in enumerate(zip(overlaps, _COLOURS, strict=False)):
-        _write(cell, text, (x + 46 + 30 * index, bottom - 5), 0.38, colour)
+    texts = [(label, _WHITE), *zip(overlaps, _COLOURS, strict=False)]
+    _write(cell, texts)
     return cell
 
 
@@ -112,7 +102,7 @@ def _window(height: int, width: int, around: Float[np.ndarray, "N 4"]) -> tuple[
     size = np.array([width, height])
     corners = np.clip(boxes.xywh_to_xyxy(around), 0, np.tile(size, 2))
     low, high = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
-    aspect = _CELL_WIDTH / _CELL_HEIGHT
+    aspect = _WIDTH / _HEIGHT
     extent = 2.5 * (high - low)
     wide = min(width, max(extent[0], extent[1] * aspect, width / 4))
     window = np.array([wide, min(height, wide / aspect)])
@@ -122,29 +112,14 @@ def _window(height: int, width: int, around: Float[np.ndarray, "N 4"]) -> tuple[
     return x1, y1, x2, y2
 
 
-def _strip(title: str) -> UInt8[np.ndarray, "h w 3"]:
-    strip = np.full((_HEADING, _COLUMNS * _CELL_WIDTH, 3), 255, np.uint8)
-    _write(strip, title, (6, _HEADING - 8), 0.55, _DARK)
+def _heading(texts: Sequence[tuple[str, drawing.Colour]]) -> UInt8[np.ndarray, "h w 3"]:
+    strip = np.zeros((_HEADING, _COLUMNS * _WIDTH, 3), np.uint8)
+    _write(strip, texts)
     return strip
 
 
-def _legend(title: str, labels: Sequence[str]) -> UInt8[np.ndarray, "h w 3"]:
-    strip = np.full((40, _COLUMNS * _CELL_WIDTH, 3), 40, np.uint8)
-    _write(strip, title, (10, 27), 0.6, _WHITE)
-    x = strip.shape[1]
-    named = [("annotated", drawing.TRUE_COLOUR), *zip(labels, _COLOURS, strict=False)]
-    for text, colour in reversed(named):
-        x -= 56 + cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)[0][0]
-        cv2.rectangle(strip, (x, 12), (x + 22, 28), colour, 2)
-        _write(strip, text, (x + 30, 26), 0.5, _WHITE)
-    return strip
-
-
-def _write(
-    image: UInt8[np.ndarray, "h w 3"],
-    text: str,
-    origin: tuple[int, int],
-    scale: float,
-    colour: tuple[int, int, int],
-) -> None:
-    cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
+def _write(image: UInt8[np.ndarray, "h w 3"], texts: Sequence[tuple[str, drawing.Colour]]) -> None:
+    """Writes texts side by side at the bottom left corner of an image."""
+    x = 0
+    for text, colour in texts:
+        x = drawing.write(image, text, x, len(image), colour)

@@ -81,8 +81,12 @@ def _dashed(
             cv2.line(image, (side, y[i]), (side, y[i + 1]), colour, thickness)
 
 
-def write(frame: Frame, text: str, x: int, bottom: int, colour: Colour) -> None:
-    """Writes a line of text on black above `bottom`, shifted and shrunk to fit the frame."""
+def write(frame: Frame, text: str, x: int, bottom: int, colour: Colour) -> int:
+    """Writes a line of text on black above `bottom`, shifted and shrunk to fit the frame.
+
+    Returns:
+        The x coordinate of its right end.
+    """
     height, width = frame.shape[:2]
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, max(0.4, min(height, width) / 800)
     text_width = cv2.getTextSize(text, font, scale, 1)[0][0]
@@ -96,3 +100,4 @@ def write(frame: Frame, text: str, x: int, bottom: int, colour: Colour) -> None:
     cv2.rectangle(frame, (x, y), (x + box_width, y + box_height), _BLACK, cv2.FILLED)
     origin = (x + pad, y + pad + text_height)
     cv2.putText(frame, text, origin, font, scale, colour, thickness, cv2.LINE_AA)
+    return x + box_width
