@@ -424,6 +424,22 @@ def flat(config: Any) -> dict[str, Any]:
     return values
 
 
+def override(config: Any, values: Mapping[str, Any]) -> Any:
+    """Returns a copy of nested dataclasses with other values of fields by their dotted names.
+
+    Raises:
+        TypeError: there is no such field.
+        InputError: a value is not valid.
+    """
+    sections: dict[str, dict[str, Any]] = {}
+    changed = {name: value for name, value in values.items() if "." not in name}
+    for name in values.keys() - changed.keys():
+        section, _, field = name.partition(".")
+        sections.setdefault(section, {})[field] = values[name]
+    changed |= {name: override(getattr(config, name), of) for name, of in sections.items()}
+    return dataclasses.replace(config, **changed)
+
+
 def _is_finite(value: Any) -> bool:
     values = value if isinstance(value, tuple) else (value,)
     return all(math.isfinite(each) for each in values if isinstance(each, float))

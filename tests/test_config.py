@@ -13,6 +13,7 @@ from asymtrack_jax.config import (
     TrainConfig,
     model_config,
     model_config_from_dict,
+    override,
 )
 from asymtrack_jax.errors import InputError
 
@@ -74,3 +75,15 @@ def test_a_network_is_set_once():
         Config(VARIANTS["small"], run=RunConfig(init_from="package", model_from_init=True))
     with pytest.raises(InputError, match="model_from_init needs init_from"):
         RunConfig(model_from_init=True)
+
+
+def test_fields_are_overridden_by_dotted_names():
+    values = {"seed": 3, "train.epochs": 7, "data.augmentation.jpeg": 0.5, "data.shares": (1.0,)}
+    values["data.sources"] = ("synthetic",)  # checked with the shares, not one after the other
+    config = override(Config(), values)
+    assert (config.seed, config.train.epochs, config.data.augmentation.jpeg) == (3, 7, 0.5)
+    assert config.data.validation == Config().data.validation
+    with pytest.raises(TypeError, match="epoch"):
+        override(Config(), {"train.epoch": 1})
+    with pytest.raises(InputError, match="jpeg"):
+        override(Config(), {"data.augmentation.jpeg": 2.0})

@@ -10,33 +10,25 @@ python -m recipes.packaged_weights.distill nanotrack_backbone.onnx \
 The teacher is NanoTrack v3's published `nanotrack_backbone.onnx`.
 """
 
-import dataclasses
-
-from asymtrack_jax.config import Augmentation, Config
+from asymtrack_jax.config import Augmentation, Config, override
 from recipes.packaged_weights.full import get_config as last_run
 
 
 def get_config() -> Config:
     """Returns the configuration: AsymTrack-T from scratch, at a higher learning rate."""
-    config = last_run()
-    return dataclasses.replace(
-        config,
-        train=dataclasses.replace(
-            config.train,
-            batch_size=8,
-            epochs=1,
-            pairs_per_epoch=16_000,
-            learning_rate=2e-3,
-            backbone_multiplier=1.0,
-            coupling_multiplier=None,
-            frozen_stages=0,
-            layer_scale=0.3,
-            ema_decay=0.99,
-        ),
-        data=dataclasses.replace(
-            config.data,
-            shares=(0.3, 0.05, 0.4, 0.25),
-            augmentation=Augmentation(centre_jitter=2.5, scale_jitter=0.4, brightness=0.3),
-        ),
-        run=dataclasses.replace(config.run, init_from=None, checkpoint_steps=500),
-    )
+    changes = {
+        "train.batch_size": 8,
+        "train.epochs": 1,
+        "train.pairs_per_epoch": 16_000,
+        "train.learning_rate": 2e-3,
+        "train.backbone_multiplier": 1.0,
+        "train.coupling_multiplier": None,
+        "train.frozen_stages": 0,
+        "train.layer_scale": 0.3,
+        "train.ema_decay": 0.99,
+        "data.shares": (0.3, 0.05, 0.4, 0.25),
+        "data.augmentation": Augmentation(centre_jitter=2.5, scale_jitter=0.4, brightness=0.3),
+        "run.init_from": None,
+        "run.checkpoint_steps": 500,
+    }
+    return override(last_run(), changes)

@@ -10,55 +10,42 @@ XLA_FLAGS=--xla_force_host_platform_device_count=2 \
     asymtrack train --config recipes/packaged_weights/long.py --config.data.roots.prepared=P
 """
 
-import dataclasses
 from pathlib import Path
 
-from asymtrack_jax.config import Augmentation, Config
+from asymtrack_jax.config import Augmentation, Config, override
 from recipes.packaged_weights.full import get_config as first_run
 
 
 def get_config() -> Config:
     """Returns the configuration: all data, with distractors and other augmentations."""
-    config = first_run()
-    return dataclasses.replace(
-        config,
-        train=dataclasses.replace(
-            config.train, epochs=400, schedule="step", learning_rate=6e-4, warmup_steps=50
+    sources = ("tracks", "debris", "drones", "stills", "stills_derived", "rendered")
+    changes = {
+        "train.epochs": 400,
+        "train.schedule": "step",
+        "train.learning_rate": 6e-4,
+        "train.warmup_steps": 50,
+        "data.sources": tuple(f"prepared/{name}" for name in sources),
+        "data.shares": (0.30, 0.015, 0.035, 0.32, 0.03, 0.30),
+        "data.validation": ("prepared/heldout", "prepared/heldout_stills"),
+        "data.augmentation": Augmentation(
+            centre_jitter=2.5,
+            scale_jitter=0.35,
+            crop_flip=0.1,
+            template_scale_jitter=0.05,
+            template_centre_jitter=0.05,
+            rotation=3.0,
+            shear=0.03,
+            occlusion=0.08,
+            distractor=0.25,
+            colour_jitter=0.15,
+            motion_blur=0.1,
+            jpeg=0.15,
         ),
-        data=dataclasses.replace(
-            config.data,
-            sources=(
-                "prepared/tracks",
-                "prepared/debris",
-                "prepared/drones",
-                "prepared/stills",
-                "prepared/stills_derived",
-                "prepared/rendered",
-            ),
-            shares=(0.30, 0.015, 0.035, 0.32, 0.03, 0.30),
-            validation=("prepared/heldout", "prepared/heldout_stills"),
-            augmentation=Augmentation(
-                centre_jitter=2.5,
-                scale_jitter=0.35,
-                crop_flip=0.1,
-                template_scale_jitter=0.05,
-                template_centre_jitter=0.05,
-                rotation=3.0,
-                shear=0.03,
-                occlusion=0.08,
-                distractor=0.25,
-                colour_jitter=0.15,
-                motion_blur=0.1,
-                jpeg=0.15,
-            ),
-        ),
-        run=dataclasses.replace(
-            config.run,
-            init_from=Path("runs/full/last"),
-            validation_epochs=3,
-            validation_pairs=512,
-            tracking_sequences=16,
-            picture_steps=400,
-        ),
-        seed=103,
-    )
+        "run.init_from": Path("runs/full/last"),
+        "run.validation_epochs": 3,
+        "run.validation_pairs": 512,
+        "run.tracking_sequences": 16,
+        "run.picture_steps": 400,
+        "seed": 103,
+    }
+    return override(first_run(), changes)

@@ -6,21 +6,21 @@ proportionally smaller crop, so that pairs take less time and targets keep their
 asymtrack train --config recipes/packaged_weights/near.py --config.data.roots.prepared=P
 """
 
-import dataclasses
 from pathlib import Path
 
-from asymtrack_jax.config import Config
+from asymtrack_jax.config import Config, override
 from recipes.packaged_weights.full import get_config as last_run
 
 
 def get_config() -> Config:
     """Returns the configuration, which starts from the weights of `backbone.py`."""
-    config = last_run()
-    augmentation = dataclasses.replace(config.data.augmentation, centre_jitter=1.8)
-    return dataclasses.replace(
-        config,
-        model=dataclasses.replace(config.model, search_size=192, search_factor=3.0),
-        train=dataclasses.replace(config.train, epochs=6, schedule="step", ema_decay=0.997),
-        data=dataclasses.replace(config.data, augmentation=augmentation),
-        run=dataclasses.replace(config.run, init_from=Path("runs/backbone/last")),
-    )
+    changes = {
+        "model.search_size": 192,
+        "model.search_factor": 3.0,
+        "train.epochs": 6,
+        "train.schedule": "step",
+        "train.ema_decay": 0.997,
+        "data.augmentation.centre_jitter": 1.8,
+        "run.init_from": Path("runs/backbone/last"),
+    }
+    return override(last_run(), changes)
