@@ -85,5 +85,5 @@ def test_fields_are_overridden_by_dotted_names():
     assert config.data.validation == Config().data.validation
     with pytest.raises(TypeError, match="epoch"):
         override(Config(), {"train.epoch": 1})
-    with pytest.raises(InputError, match="jpeg"):
-        override(Config(), {"data.augmentation.jpeg": 2.0})
+    with pytest.raises(InputError, match="seed"):
+        override(Config(), {"seed": -1})
