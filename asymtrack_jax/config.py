@@ -248,6 +248,16 @@ class Augmentation:
     jpeg: float = 0.0
     low_resolution: float = 0.0
 
+    def __post_init__(self):
+        ranges = (
+            *("centre_jitter", "scale_jitter", "template_centre_jitter", "template_scale_jitter"),
+            *("rotation", "shear"),
+        )
+        others = tuple(vars(self).keys() - set(ranges))
+        # NaN passes here: `Config` reports all numbers that are not finite.
+        _require(self, ranges, lambda value: not value < 0, "0 or more")
+        _require(self, others, lambda value: not (value < 0 or value > 1), "in [0, 1]")
+
 
 @dataclasses.dataclass(frozen=True)
 class Synthetic:

@@ -87,3 +87,9 @@ def test_fields_are_overridden_by_dotted_names():
         override(Config(), {"train.epoch": 1})
     with pytest.raises(InputError, match="seed"):
         override(Config(), {"seed": -1})
+
+
+@pytest.mark.parametrize(("name", "value"), [("jpeg", 1.5), ("brightness", -0.1), ("shear", -1.0)])
+def test_augmentations_out_of_range_are_refused(name, value):
+    with pytest.raises(InputError, match=name):
+        Augmentation(**{name: value})
