@@ -57,13 +57,13 @@ class Session:
 
     @property
     def bboxes(self) -> Float64[np.ndarray, "N 4"]:
-        """The boxes that are complete, xywh in pixels."""
+        """Boxes of which both corners are given, xywh in pixels."""
         complete = len(self.corners) // 2
         pairs = np.array(self.corners[: 2 * complete], np.float64).reshape(-1, 2, 2)
         return np.concatenate([pairs.min(axis=1), np.ptp(pairs, axis=1)], axis=1)
 
     def picture(self) -> Frame:
-        """The first frame with the boxes and, if one is begun, its first corner."""
+        """Draws the boxes, and the first corner of an incomplete one, on the first frame."""
         bboxes = self.bboxes
         count = len(bboxes)
         status = "first frame" if count else "click two opposite corners of a target"
@@ -91,7 +91,7 @@ def open_session(video: str | None, seed: float | None = 0) -> Session:
 
 
 def track(model: Model, session: Session, folder: Path) -> Iterator[tuple[list[Step], Frame]]:
-    """Follows a session's boxes; writes `track.mp4` and `track.csv` into a folder at the end.
+    """Tracks a session's boxes; writes `track.mp4` and `track.csv` into a folder at the end.
 
     Yields:
         The steps so far, without their frames, and the last frame, annotated.
@@ -120,7 +120,7 @@ def track(model: Model, session: Session, folder: Path) -> Iterator[tuple[list[S
 
 
 def score_curve(steps: list[Step]) -> pd.DataFrame:
-    """Scores by frame and target, thinned to `CURVE_POINTS` per target."""
+    """Returns scores by frame and target, at most about `CURVE_POINTS` frames of them."""
     tracks = tracks_of(steps)
     rows = tracks.frames % math.ceil(len(steps) / CURVE_POINTS) == 0
     targets = (tracks.targets[rows] % len(COLOURS)).astype(str)
@@ -130,7 +130,7 @@ def score_curve(steps: list[Step]) -> pd.DataFrame:
 
 
 def status_line(steps: list[Step]) -> str:
-    """Where the tracker is and how fast it is, for people."""
+    """Formats the number of the frame, the score and the speed."""
     if len(steps) < 2:
         return "The network is being compiled, once: this takes some seconds."
     rate = update_rate([step.seconds for step in steps], RATE_WINDOW)
@@ -139,7 +139,7 @@ def status_line(steps: list[Step]) -> str:
 
 
 def build_page(model: Model, folder: Path) -> gr.Blocks:
-    """The page; what it writes goes into new folders within `folder`."""
+    """Builds the page, which writes into new folders within `folder`."""
 
     def opened(session: Session) -> tuple[Any, ...]:
         nothing = gr.DownloadButton(interactive=False)
@@ -245,7 +245,7 @@ def build_page(model: Model, folder: Path) -> gr.Blocks:
 
 
 def serve(model: Model, host: str, port: int) -> None:
-    """Serves the page until Ctrl-C; all that it has written is then removed.
+    """Serves the page until Ctrl-C, and then removes the files that it has written.
 
     Raises:
         InputError: the address cannot be listened on.

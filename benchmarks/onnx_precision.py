@@ -1,4 +1,4 @@
-"""What `asymtrack export --precision` costs and gains in ONNX Runtime, on this machine's CPU.
+"""Measures speed, size and error of `asymtrack export --precision` in ONNX Runtime on a CPU.
 
 `python -m benchmarks.onnx_precision` exports the packaged weights in each precision, and also with
 every operator quantised, convolutions included, as `quantize_dynamic` does by default. Times are
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def step_seconds(path: Path) -> float:
-    """The least processor time of one run, in seconds."""
+    """Returns the minimum processor time of one run, in seconds."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -94,7 +94,7 @@ def _curves(report: Report, curve: str) -> Figure:
 
 
 def _attributes(report: Report) -> Figure:
-    """A row per attribute, a dot per tracker; the hardest attribute at the bottom.
+    """Plots one row per attribute and one dot per tracker, the hardest attribute at the bottom.
 
     The dots of a row lie one below the other, so that none hides another.
     """
@@ -169,10 +169,12 @@ def write_reliability(
 
 
 def _reliability(title: str, frames: Mapping[str, ScoredFrames]) -> Figure:
-    """Mean IoU over mean score in each bin; a dot is as large as its share of the frames."""
+    """Plots mean IoU over mean score per bin; the area of a dot is its share of the frames."""
     figure = Figure(figsize=(6.4, 4.6), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1], color="#888888", linewidth=1, linestyle=":", label="as it should be")
+    axes.plot(
+        [0, 1], [0, 1], color="#888888", linewidth=1, linestyle=":", label="perfect calibration"
+    )
     for index, (label, found) in enumerate(frames.items()):
         colour = COLOURS[index % len(COLOURS)]
         parts = [part for part in found.binned() if len(part.scores)]

@@ -98,7 +98,7 @@ def _cell(
 
 
 def _window(height: int, width: int, around: Float[np.ndarray, "N 4"]) -> tuple[int, int, int, int]:
-    """Corners of a part of a frame: boxes with as much around them, and a quarter at least."""
+    """Returns the corners of the part to show: 2.5 times the boxes' extent, if not too small."""
     size = np.array([width, height])
     corners = np.clip(boxes.xywh_to_xyxy(around), 0, np.tile(size, 2))
     low, high = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)

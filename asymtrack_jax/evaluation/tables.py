@@ -1,4 +1,4 @@
-"""A report as people and programs read it: text, Markdown and JSON."""
+"""A report as text for a terminal, as Markdown, and as JSON for programs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -31,11 +31,11 @@ def text(report: Report) -> str:
 
 
 def markdown(report: Report, pictures: Mapping[str, str]) -> str:
-    """The report as Markdown.
+    """Formats the report as Markdown.
 
     Args:
-        report: what it says.
-        pictures: file names beside it, by title.
+        report: the report.
+        pictures: file names of pictures in its folder, by title.
     """
     lines = [
         f"# {report.dataset}: {report.protocol.name} protocol",
@@ -104,7 +104,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def write(report: Report, directory: Path, pictures: Mapping[str, str]) -> None:
-    """Writes report.json and report.md into a folder that is there."""
+    """Writes report.json and report.md into an existing folder."""
     content = json.dumps(as_json(report), indent=2) + "\n"
     write_atomically(directory / JSON, content.encode())
     write_atomically(directory / MARKDOWN, markdown(report, pictures).encode())
@@ -173,7 +173,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _piped(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as a Markdown table."""
+    """Formats rows as a Markdown table."""
     heading, *body = [f"| {' | '.join(row)} |" for row in rows]
     rule = "|---" + "|---:" * (len(rows[0]) - 1) + "|"
     return [heading, rule, *body]

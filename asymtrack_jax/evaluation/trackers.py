@@ -42,7 +42,7 @@ Factory = Callable[[], Tracker]
 
 
 def make_factory(spec: str) -> Factory:
-    """Makes the factory that a command line names.
+    """Makes the factory that `--tracker` names.
 
     Args:
         spec: `opencv:NAME?OPTION=VALUE&...` with a name of `OPENCV` and fields of that tracker's
@@ -108,7 +108,7 @@ def _opencv(spec: str, text: str) -> Factory:
 
 
 def _parse(spec: str, field: str, text: str, kind: type) -> Any:
-    """An option's value, of the type that OpenCV has for it."""
+    """Parses an option's value as the type of OpenCV's default."""
     try:
         if kind is bool:
             return {"0": False, "1": True, "false": False, "true": True}[text.lower()]
@@ -165,7 +165,7 @@ class SingleSlot:
         _guarded(start)
 
     def advance(self, frames: Mapping[int, Frame]) -> Mapping[int, tuple[Any, float]]:
-        """The box in the next frame, and a score: NaN if the tracker gives none.
+        """Returns the box in the next frame, and its score, NaN if the tracker gives none.
 
         Raises:
             InputError: the tracker raised an exception, or returned something else.
@@ -183,7 +183,7 @@ class SingleSlot:
 
 
 def _guarded(call: Callable[[], Any]) -> Any:
-    """Calls code of others, whose exceptions end a sequence and not the run."""
+    """Calls a tracker; its exceptions end the sequence, not the run."""
     try:
         return call()
     except Exception as error:
