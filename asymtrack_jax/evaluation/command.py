@@ -34,7 +34,7 @@ from asymtrack_jax.evaluation.benchmarks import (
 from asymtrack_jax.evaluation.protocols import PROTOCOLS, ProtocolName
 from asymtrack_jax.evaluation.results import ResultFolder
 from asymtrack_jax.evaluation.trackers import SingleSlot, make_factory
-from asymtrack_jax.tracking.slots import BatchTracker
+from asymtrack_jax.tracking.slots import make_batch_tracker
 from asymtrack_jax.weights import TINY
 
 NETWORK = "asymtrack"  # what --tracker calls this package's network
@@ -66,7 +66,7 @@ class EvaluateOptions:
             --tracker or --results.
         protocol: how results are scored; by default the dataset's own protocol.
         float_results: write boxes as floats, not truncated to integers as published.
-        batch_size: sequences that share a step of the network; faster on accelerators alone.
+        batch_size: sequences that are tracked at once.
         workers: threads that read images.
         shard: track share I of N, such as 1/4.
     """
@@ -179,7 +179,7 @@ def _network(options: EvaluateOptions, num_sequences: int) -> _Contestant:
     model = models.load(options.checkpoint, dtype=set_precision(options.precision))
     batch_size = min(options.batch_size, max(num_sequences, 1))
     description = results.describe_network(options.checkpoint, model.config, model.dtype.name)
-    return _Contestant(BatchTracker(model, batch_size), description)
+    return _Contestant(make_batch_tracker(model, batch_size), description)
 
 
 def _track(

@@ -20,7 +20,7 @@ from asymtrack_jax.evaluation import results
 
 @runtime_checkable
 class Slots(Protocol):
-    """A tracker of one target in each of several videos, such as `tracking.slots.BatchTracker`."""
+    """A tracker of one target in each of several videos, such as those of `tracking.slots`."""
 
     @property
     def count(self) -> int:
@@ -90,7 +90,7 @@ def run(
     of every frame are written too.
 
     Args:
-        slots: such as `tracking.slots.BatchTracker`.
+        slots: such as those of `tracking.slots`.
         sequences: sequences with unique names.
         directory: folder that `results.open_results_dir` has opened.
         result_format: format of the boxes.

@@ -88,7 +88,7 @@ def fake(monkeypatch):
         counts.append(count)
         return FakeSlots(count)
 
-    monkeypatch.setattr(command, "BatchTracker", slots)
+    monkeypatch.setattr(command, "make_batch_tracker", slots)
     return counts
 
 

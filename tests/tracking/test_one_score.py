@@ -20,7 +20,7 @@ from asymtrack_jax.export.stablehlo import from_dict, to_dict
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.fuse import fuse
 from asymtrack_jax.tracking import vot
-from asymtrack_jax.tracking.slots import BatchTracker
+from asymtrack_jax.tracking.slots import BatchedSlots, ThreadedSlots
 from asymtrack_jax.tracking.whole_video import VideoTracker
 from asymtrack_jax.weights import TINY
 
@@ -70,8 +70,9 @@ def test_video_tracker(model, expected):
     assert_same(np.column_stack(tracker.update(FRAMES[1:])), expected)
 
 
-def test_slots(model, expected):
-    slots = BatchTracker(model, 1)
+@pytest.mark.parametrize("kind", [BatchedSlots, ThreadedSlots])
+def test_slots(model, expected, kind):
+    slots = kind(model, 1)
     slots.start(0, FRAMES[0], BBOX)
     assert_same(np.array([np.hstack(slots.advance({0: f})[0]) for f in FRAMES[1:]]), expected)
 
