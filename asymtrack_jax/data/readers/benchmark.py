@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from asymtrack_jax.data.readers.labels import require_folder
+from asymtrack_jax.data.readers.text import read_boxes
 from asymtrack_jax.data.sequences import Frame, Images, Sequence, listed_images
 from asymtrack_jax.errors import InputError, first_ten
 
@@ -139,6 +140,24 @@ def check_first(sequence: Sequence) -> None:
             f"{sequence.name}, line 1: the first box must have a positive size; got "
             f"{sequence.boxes[0].tolist()}"
         )
+
+
+def read_part(annotation: Path, row: Mapping[str, str]) -> tuple[Float[np.ndarray, "N 4"], range]:
+    """Reads the boxes of a part of a folder's frames, `first` to `last` in a row of `table`.
+
+    Returns:
+        The boxes, and the numbers of the frames.
+
+    Raises:
+        InputError: the annotation cannot be read, or does not have one line per frame.
+    """
+    numbers = range(int(row["first"]), int(row["last"]) + 1)
+    boxes = read_boxes(annotation)
+    if len(boxes) != len(numbers):
+        raise InputError(
+            f"{annotation} has {len(boxes)} lines for frames {numbers[0]} to {numbers[-1]}"
+        )
+    return boxes, numbers
 
 
 def only_first(boxes: Float[np.ndarray, "N 4"], count: int) -> Float[np.ndarray, "count 4"]:

@@ -4,10 +4,8 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from asymtrack_jax.data.readers.benchmark import ALL, Selection, read_each, table
-from asymtrack_jax.data.readers.text import read_boxes
+from asymtrack_jax.data.readers.benchmark import ALL, Selection, read_each, read_part, table
 from asymtrack_jax.data.sequences import Sequence, numbered_images
-from asymtrack_jax.errors import InputError
 
 LAYOUT = (
     "expected OTB100's original layout, <sequence>/img/0001.jpg and so on and "
@@ -32,12 +30,7 @@ def read_sequences(root: Path, selection: Selection = ALL) -> list[Sequence]:
 
 def _read(root: Path, row: Mapping[str, str]) -> Sequence:
     annotation = root / row["folder"] / row["annotation"]
-    numbers = range(int(row["first"]), int(row["last"]) + 1)
-    boxes = read_boxes(annotation)
-    if len(boxes) != len(numbers):
-        raise InputError(
-            f"{annotation} has {len(boxes)} lines for frames {numbers[0]} to {numbers[-1]}"
-        )
+    boxes, numbers = read_part(annotation, row)
     boxes[:, :2] -= 1
     omitted = int(row["omitted"])
     pattern = f"img/{{:0{row['digits']}}}.jpg"

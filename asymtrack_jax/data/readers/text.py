@@ -1,6 +1,5 @@
 """Boxes in text files of datasets and trackers: one line per frame."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +24,18 @@ def read_boxes(path: Path, *, with_score: bool = False) -> Float64[np.ndarray, "
             finite numbers nor that many `nan`.
     """
     lines, fields = read_lines(path), 5 if with_score else 4
-    boxes = _all_boxes(lines, fields)
-    if boxes is None:  # reads line by line, to name the invalid one
-        boxes = [_box(path, number, line, fields) for number, line in enumerate(lines, start=1)]
-    return np.array(boxes, np.float64).reshape(-1, fields)
+    boxes = _parse(lines, fields)
+    if boxes is None:
+        first, end = 0, len(lines)  # of a part with an invalid line, which is halved
+        while end - first > 1:
+            middle = (first + end) // 2
+            valid = _parse(lines[first:middle], fields) is not None
+            first, end = (middle, end) if valid else (first, middle)
+        expected = "x,y,w,h,score" if with_score else "x,y,w,h, or nan four times"
+        raise InputError(
+            f"{path}, line {first + 1}: expected {expected}; got {lines[first][:60]!r}"
+        )
+    return boxes
 
 
 def read_lines(path: Path) -> list[str]:
@@ -45,10 +52,12 @@ def read_lines(path: Path) -> list[str]:
         raise InputError(f"{path} is not a text file") from error
 
 
-def _all_boxes(lines: list[str], fields: int) -> Float64[np.ndarray, "N fields"] | None:
-    """Parses all lines at once, which is fast; returns None if one is invalid."""
+def _parse(lines: list[str], fields: int) -> Float64[np.ndarray, "N fields"] | None:
+    """Parses lines all at once, which is fast; returns None if one is invalid."""
     if not lines:
         return np.empty((0, fields))
+    if not all(line.strip() for line in lines):
+        return None
     try:
         boxes = np.loadtxt([line.replace(",", " ") for line in lines], comments=None, ndmin=2)
     except ValueError:
@@ -56,17 +65,5 @@ def _all_boxes(lines: list[str], fields: int) -> Float64[np.ndarray, "N fields"]
     if boxes.shape != (len(lines), fields):
         return None
     absent = np.isnan(boxes)
-    right = ~np.isinf(boxes).any() and np.all(absent.any(axis=1) == absent.all(axis=1))
-    return boxes if right else None
-
-
-def _box(path: Path, number: int, line: str, fields: int) -> list[float]:
-    try:
-        box = [float(field) for field in line.replace(",", " ").split()]
-    except ValueError:
-        box = []
-    absent = [math.isnan(value) for value in box]
-    if len(box) != fields or any(map(math.isinf, box)) or any(absent) != all(absent):
-        expected = "x,y,w,h, or nan four times" if fields == 4 else "x,y,w,h,score"
-        raise InputError(f"{path}, line {number}: expected {expected}; got {line[:60]!r}")
-    return box
+    valid = ~np.isinf(boxes).any() and np.all(absent.any(axis=1) == absent.all(axis=1))
+    return boxes if valid else None

@@ -4,10 +4,8 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from asymtrack_jax.data.readers.benchmark import ALL, Selection, read_each, table
-from asymtrack_jax.data.readers.text import read_boxes
+from asymtrack_jax.data.readers.benchmark import ALL, Selection, read_each, read_part, table
 from asymtrack_jax.data.sequences import Sequence, numbered_images
-from asymtrack_jax.errors import InputError
 
 LAYOUT = (
     "expected UAV123's original layout, data_seq/UAV123/<folder>/000001.jpg and so on and "
@@ -27,11 +25,6 @@ def read_sequences(root: Path, selection: Selection = ALL) -> list[Sequence]:
 
 def _read(root: Path, row: Mapping[str, str]) -> Sequence:
     annotation = root / "anno" / "UAV123" / f"{row['sequence']}.txt"
-    numbers = range(int(row["first"]), int(row["last"]) + 1)
-    boxes = read_boxes(annotation)
-    if len(boxes) != len(numbers):
-        raise InputError(
-            f"{annotation} has {len(boxes)} lines for frames {numbers[0]} to {numbers[-1]}"
-        )
+    boxes, numbers = read_part(annotation, row)
     images = numbered_images(root / "data_seq" / "UAV123" / row["folder"], "{:06}.jpg", numbers)
     return Sequence(row["sequence"], images, boxes)
