@@ -8,7 +8,6 @@ from jaxtyping import Array, Float
 
 from asymtrack_jax.boxes import xyxy_to_cxcywh
 from asymtrack_jax.models.layers import BatchNorm, conv
-from asymtrack_jax.models.winograd import conv3x3
 
 
 @struct.dataclass
@@ -43,8 +42,7 @@ class CornerTower(nn.Module):
         """Computes the score map, before softmax."""
         C = x.shape[-1]
         for i, channels in enumerate((C, C // 2, C // 4, C // 8), start=1):
-            form = conv3x3 if self.fused else None
-            x = conv(x.shape[-1], channels, 3, form=form, name=f"conv{i}")(x)
+            x = conv(x.shape[-1], channels, 3, name=f"conv{i}")(x)
             if not self.fused:
                 x = BatchNorm(name=f"norm{i}")(x, train=train)
             x = nn.relu(x)

@@ -4,7 +4,6 @@ Features are NHWC, so linear layers and norms act on the last axis.
 """
 
 import functools
-from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -52,13 +51,11 @@ def conv(
     kernel_size: int,
     stride: int = 1,
     *,
-    form: Callable[..., Array] | None = None,
     name: str | None = None,
 ) -> nn.Conv:
     """Returns a convolution with a square kernel, padded by half of it on every side.
 
-    The padding is explicit because at stride 2 'SAME' pads other sides than PyTorch does. `form`
-    computes it in the place of `jax.lax.conv_general_dilated`.
+    The padding is explicit because at stride 2 'SAME' pads other sides than PyTorch does.
     """
     return nn.Conv(
         out_channels,
@@ -67,7 +64,6 @@ def conv(
         padding=kernel_size // 2,
         kernel_init=uniform_fan_in,
         bias_init=uniform_bias(in_channels * kernel_size**2),
-        conv_general_dilated=form,
         name=name,
     )
 

@@ -5,7 +5,6 @@ import jax
 from jaxtyping import Array, Float
 
 from asymtrack_jax.models.layers import LayerNorm, uniform_fan_in
-from asymtrack_jax.models.winograd import conv3x3, conv3x3_textbook
 
 NUM_BRANCHES = 3
 
@@ -33,7 +32,9 @@ class ObjectPerceptionEnhancement(nn.Module):
             init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform", batch_axis=0)
             branches = self.param("branches", init, (NUM_BRANCHES, 3, 3, C, C))
             kernel = merge_branches(branches, self.param("theta", nn.initializers.zeros, (1,)))
-        enhanced = (conv3x3 if self.fused else conv3x3_textbook)(x, kernel)
+        enhanced = jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
         enhanced = nn.relu(LayerNorm(name="norm")(enhanced))
         return x + self.param("scale", nn.initializers.zeros, (C,)) * enhanced
 

@@ -30,6 +30,10 @@ Image = Float[Array | np.ndarray, "B S S 3"] | UInt8[Array | np.ndarray, "B S S 
 
 DTYPES = ("float32", "bfloat16")
 
+# More take over 32 MiB, which glibc has the kernel map and clear again in each call: a third of the
+# time (docs/performance.md).
+CHUNK_PIXELS = 3 * 256**2
+
 
 class Model:
     """AsymTrack with its weights. It has no state: both methods are pure functions.
@@ -155,7 +159,10 @@ def _functions(
         functions: Any = network.init_template, network.step
     else:
         apply = AsymTrack(config, fused=form == "fused").apply
-        functions = [functools.partial(apply, method=name) for name in ("init_template", "step")]
+        functions = (
+            functools.partial(apply, method="init_template"),
+            _in_chunks(functools.partial(apply, method="step")),
+        )
     of_template, of_search = functions
 
     def init_template(weights: Any, template: Array) -> Modulation:
@@ -168,6 +175,34 @@ def _functions(
         return prediction.replace(scores=calibration(prediction.scores))
 
     return (init_template, step) if constant else (Jitted(init_template), Jitted(step))
+
+
+def _in_chunks(step: Callable) -> Callable:
+    """Returns `step`, which on a CPU takes a batch in chunks of at most `CHUNK_PIXELS`.
+
+    A batch of unknown size, as in an export, is taken whole.
+    """
+
+    def in_chunks(weights: Any, modulation: Modulation, search: Array) -> Prediction:
+        batch, side = search.shape[:2]
+        if jax.default_backend() != "cpu" or not isinstance(batch, int):
+            return step(weights, modulation, search)
+        most = max(1, CHUNK_PIXELS // side**2)
+        size = max(n for n in range(1, most + 1) if batch % n == 0)
+        if size == batch:
+            return step(weights, modulation, search)
+
+        def chunk(start: Array) -> tuple[Array, Array]:
+            cut = functools.partial(
+                jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=size
+            )
+            found = step(weights, *jax.tree.map(cut, (modulation, search)))
+            return found.boxes, found.scores
+
+        boxes, scores = jax.lax.map(chunk, jnp.arange(0, batch, size))
+        return Prediction(boxes.reshape(batch, 4), scores.reshape(batch))
+
+    return in_chunks
 
 
 def load(

@@ -13,6 +13,7 @@ from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.asymtrack import AsymTrack
 from asymtrack_jax.models.fuse import fuse
 from asymtrack_jax.models.head import Prediction
+from asymtrack_jax.tracking import model as module
 from asymtrack_jax.tracking.model import Model
 from tests import rounding
 
@@ -72,6 +73,22 @@ def test_load_gives_the_saved_network(tmp_path, variables, model, fused):
 def test_other_images_are_refused(model, image):
     with pytest.raises(InputError, match=rf"template must be \[B, {Z}, {Z}, 3\]"):
         model.init_template(image)
+
+
+def test_a_cpu_takes_a_batch_in_chunks(model, variables, monkeypatch):
+    templates, searches = (
+        np.concatenate([pixels(side, seed=seed) for seed in range(4)]) for side in (Z, X)
+    )
+    modulation = model.init_template(templates)
+    whole = model.step(modulation, searches)
+    monkeypatch.setattr(module, "CHUNK_PIXELS", 3 * X**2)
+    module._functions.cache_clear()
+    chunked = Model(CONFIG, fuse(variables), native=False)
+    same_boxes(chunked.step(modulation, searches), whole)
+    program = str(jax.jit(chunked.step).trace(modulation, searches).jaxpr)
+    assert "scan[" in program
+    assert "length=2\n" in program  # chunks of two, which divide the batch, though three would fit
+    module._functions.cache_clear()
 
 
 def test_batch_sizes_must_agree(model):
