@@ -1,8 +1,7 @@
 """Fine-tuning on videos of one's own: a folder D with `<sequence>/img/*.jpg` and `groundtruth.txt`.
 
 Starts from the packaged weights, or those of `--config.run.init_from`. Every fifth sequence is for
-validation. Trains on 3,200 pairs, in some four
-minutes of processor time.
+validation. Trains on 3,200 pairs, in some four minutes of processor time.
 
 asymtrack train --config finetune --config.data.roots.folder=D
 """
