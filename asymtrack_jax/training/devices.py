@@ -32,6 +32,7 @@ _SHUTDOWN_SECONDS = 60
 # M_ARENA_MAX, M_MMAP_MAX and M_TRIM_THRESHOLD of malloc.h: one heap for all threads and all sizes,
 # which never shrinks.
 _KEEP_FREED_MEMORY = ((-8, 1), (-4, 0), (-1, -1))
+RETURN_MEMORY_STEPS = 10
 
 
 def initialize_distributed(
@@ -109,6 +110,17 @@ def prepare_cpu(config: TrainConfig) -> None:
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in _KEEP_FREED_MEMORY:
             mallopt(parameter, value)
+
+
+def return_memory() -> None:
+    """Returns freed memory to the kernel.
+
+    A process that `prepare_cpu` set up is to call it after compiling, which takes gigabytes, and
+    every `RETURN_MEMORY_STEPS` steps: what lies between two steps splits the heap, so that some
+    steps find no room in it and it grows, by gigabytes in 25 steps (docs/performance.md).
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:

@@ -157,6 +157,8 @@ def _train(
             if step == start + 1:  # its time includes compilation
                 window.restart_clock(metrics)
                 progress.set_description()
+            if step == start + 1 or step % devices.RETURN_MEMORY_STEPS == 0:
+                devices.return_memory()
             if previous is not None:  # one step late, so that the device does not wait
                 _check_finite(workdir, *previous)
             previous = step, batch, metrics

@@ -236,3 +236,32 @@ def test_cores_become_devices_and_freed_memory_is_kept(
     devices.prepare_cpu(TrainConfig(batch_size=batch_size, grad_accum_steps=grad_accum_steps))
     assert chosen == expected
     assert kept
+
+
+# In a process of its own, whose allocator may be set.
+_FREES_200_MIB = """
+import re
+from asymtrack_jax.config import TrainConfig
+from asymtrack_jax.training import devices
+
+def resident():
+    return int(re.findall(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[0]) / 2**10
+
+devices.prepare_cpu(TrainConfig())
+blocks = [b"x" * 2**20 for _ in range(200)]
+full = resident()
+del blocks
+kept = resident()
+devices.return_memory()
+print(full - kept, full - resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_freed_memory_is_kept_until_it_is_returned():
+    printed = subprocess.check_output(
+        [sys.executable, "-c", _FREES_200_MIB], cwd=ROOT, text=True, timeout=120
+    )
+    kept, returned = map(float, printed.split())
+    assert kept < 20
+    assert returned > 180
