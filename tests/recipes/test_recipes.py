@@ -9,7 +9,9 @@ from asymtrack_jax.config import Config
 from asymtrack_jax.configs.loading import load_config
 
 RECIPES = Path(__file__).parent.parent.parent / "recipes" / "packaged_weights"
-RUNS = ("backbone", "near", "full", "long", "ending")
+PACKAGED = ("backbone", "near", "full", "long", "ending")
+CONTINUED = ("long", "longer", "cycle")
+RUNS = (*PACKAGED, "longer", "cycle")
 
 
 def config(run: str) -> Config:
@@ -20,7 +22,9 @@ def test_each_run_is_listed_here():
     assert {path.stem for path in RECIPES.glob("*.py")} == {*RUNS, "average", "distill"}
 
 
-@pytest.mark.parametrize(("before", "run"), list(itertools.pairwise(RUNS)))
+@pytest.mark.parametrize(
+    ("before", "run"), [*itertools.pairwise(PACKAGED), *itertools.pairwise(CONTINUED)]
+)
 def test_each_run_goes_on_from_the_one_before(before, run):
     assert config(run).run.init_from == Path("runs") / before / "last"
 
