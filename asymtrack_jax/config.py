@@ -194,6 +194,11 @@ class TrainConfig:
                 f"pairs_per_epoch must be at least batch_size, {self.batch_size}, "
                 f"got {self.pairs_per_epoch}"
             )
+        if self.schedule == "cosine" and self.warmup_steps >= self.num_steps:
+            raise InputError(
+                f"warmup_steps must be less than the {self.num_steps} steps of the run, got "
+                f"{self.warmup_steps}"
+            )
 
     @property
     def steps_per_epoch(self) -> int:

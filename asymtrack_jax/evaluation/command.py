@@ -279,7 +279,7 @@ def _report(
     )
     notes = list(compared.notes)
     if options.sequences:
-        notes.append(f"only the {len(sequences)} sequences that --sequences names")
+        notes.append(f"only the sequences that --sequences names ({len(sequences)})")
     worst: dict[str, str] = {}
     try:
         shown, reasons = _plot(compared, annotated, output)

@@ -107,7 +107,8 @@ def read(directory: str | os.PathLike[str]) -> Checkpoint:
     if not path.is_file():
         raise InputError(
             f"no checkpoint at {directory}: expected {path}. "
-            "`asymtrack convert` makes one of a published PyTorch checkpoint"
+            "Leave the path out to use the packaged weights (tiny); "
+            "`asymtrack convert` makes a checkpoint of a published one"
         )
     with path.open("rb") as file:
         if int.from_bytes(file.read(8), "little") > _MAX_HEADER:

@@ -144,9 +144,9 @@ def _train(
             disable=jax.process_index() != 0,
         ) as progress,
     ):
-        if start:
-            _log.info("resuming after step %d", start)
-        elif run.init_from is not None:  # what training improves on
+        if 0 < start < train.num_steps:
+            _log.info("resuming after step %d; another --workdir starts a new run", start)
+        elif start == 0 and run.init_from is not None:  # what training improves on
             validate(0, state)
         window, previous = _Window(train.batch_size), None
         for step in range(start + 1, train.num_steps + 1):
@@ -185,7 +185,10 @@ def _train(
                 _log.info("stopped after step %d; the same command resumes the run", step)
                 return 128 + (signals.received or signal.SIGTERM)
     if jax.process_index() == 0:
-        _log.info(_summary(config, workdir, data.sequences))
+        done = f"finished all {train.num_steps} steps"
+        if start == train.num_steps:
+            done = f"{workdir} had {done} before, so nothing is trained; choose another --workdir"
+        _log.info("%s. %s", done, _summary(config, workdir, data.sequences))
     return 0
 
 
@@ -299,10 +302,7 @@ def _summary(config: Config, workdir: Path, sequences: list[Sequence]) -> str:
         command += ["--sequences", ",".join(names), "--output", str(workdir / "results")]
         what = "its tracks"
     command = shlex.join(["asymtrack", *command, "--checkpoint", str(workdir / "best")])
-    return (
-        f"finished all {config.train.num_steps} steps. best/ ({which}): {', '.join(changes)}. "
-        f"To see {what}: {command}"
-    )
+    return f"best/ ({which}): {', '.join(changes)}. To see {what}: {command}"
 
 
 class _Window:

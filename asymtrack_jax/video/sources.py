@@ -61,6 +61,8 @@ def open_source(name: str | None, seed: int = DEFAULT_SEED) -> FrameSource:
         return FrameSource(clip[0], iter(clip), num_frames=len(clip), truth=clip.boxes)
     if re.match(r"[a-z][a-z0-9+.-]*://", name):
         problem = f"{name}: OpenCV cannot open this URL, or gets no frame from it"
+        if name.startswith("http"):
+            problem += "; most .mp4 files need a server that answers range requests"
         return _open_capture(cv2.VideoCapture(name), problem, None)
     if " ! " in name:
         problem = f"{name}: OpenCV cannot run this pipeline"

@@ -349,7 +349,7 @@ def test_sequences_are_selected_by_name(place, fake, capsys):
         )
         printed = capsys.readouterr().out
         assert "2 of 2 sequences, 5 frames" in printed
-        assert "note: only the 2 sequences that --sequences names" in printed
+        assert "note: only the sequences that --sequences names (2)" in printed
         assert sorted(path.name for path in (place / f"x{text}" / "boxes").glob("?.txt")) == [
             "a.txt",
             "d.txt",

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,6 +177,13 @@ def test_a_run_that_is_killed_in_an_epoch_ends_as_if_it_had_not_been(start, whol
     np.testing.assert_allclose(values(tmp_path / "run", "total"), expected, rtol=1e-6)
     ours, expected = (checkpoint.read(run / "last").variables for run in (tmp_path / "run", whole))
     jax.tree.map(np.testing.assert_array_equal, ours, expected)
+
+
+def test_a_finished_run_says_that_nothing_is_trained(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    assert loop.train_and_evaluate(load_config("testing"), tmp_path / "run") == 0
+    last = (tmp_path / "run" / "log.txt").read_text().splitlines()[-1]
+    assert f"had finished all {NUM_STEPS} steps before, so nothing is trained" in last
 
 
 def test_a_run_that_is_asked_to_stop_saves_first(start, tmp_path):

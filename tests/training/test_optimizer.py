@@ -100,6 +100,11 @@ def test_bad_settings_are_named(name: str):
         dataclasses.replace(TrainConfig(), **{name: -1})
 
 
+def test_a_warm_up_longer_than_the_run_is_refused():
+    with pytest.raises(InputError, match="warmup_steps must be less than the 4 steps"):
+        TrainConfig(batch_size=1, pairs_per_epoch=4, epochs=1, warmup_steps=4, schedule="cosine")
+
+
 def test_warm_up_then_cosine():
     config = TrainConfig(
         batch_size=1,
