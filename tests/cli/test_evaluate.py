@@ -368,8 +368,9 @@ def test_a_part_of_a_benchmark_is_evaluated_on_demand(place, fake, capsys):
             (root / name / "img" / f"{index}.png").rename(
                 root / name / "img" / f"{index + 1:08}.jpg"
             )
-    with pytest.raises(InputError, match="278 of 280 sequences cannot be read"):
+    with pytest.raises(InputError, match="278 of 280 sequences cannot be read") as caught:
         evaluate.main(["--dataset", "lasot"])
+    assert "--allow-missing` evaluates the sequences that are there" in str(caught.value)
     assert evaluate.main(["--dataset", "lasot", "--allow-missing"]) == 0
     printed = capsys.readouterr().out
     assert "lasot, lasot protocol, 2 of 280 sequences, 6 frames" in printed

@@ -110,7 +110,7 @@ def read_each(
             others counted), there are none, or there is no sequence of a selected name.
     """
     require_folder(root, layout)
-    sequences, problems = [], []
+    sequences, problems, any_missing = [], [], False
     for item in selection.of(items).values():
         try:
             sequence = read(item)
@@ -118,13 +118,16 @@ def read_each(
             sequences.append(sequence)
         except InputError as error:
             missing = isinstance(error.__cause__, FileNotFoundError)
+            any_missing |= missing
             if not (missing and selection.allow_missing):
                 problems.append(error)
     if problems:
         total = len(sequences) + len(problems)
+        advice = "\n`asymtrack evaluate --allow-missing` evaluates the sequences that are there"
         raise InputError(
             f"cannot use {root}: {layout}\n{len(problems)} of {total} sequences cannot be read:"
             f"{first_ten(problems)}"
+            f"{advice if any_missing and sequences and not selection.allow_missing else ''}"
         )
     if not sequences:
         raise InputError(f"no sequences in {root}: {layout}")
