@@ -94,6 +94,7 @@ def test_all_problems_are_reported_together(tmp_path):
             ("flat", "line 1: the first box must have a positive size"),
             ("text", "line 2: expected x,y,w,h"),
             ("unannotated", "cannot read"),
+            ("--allow-missing", "sequences that are there"),
         ],
         strict=True,
     ):
