@@ -70,6 +70,6 @@ def main(arguments: Sequence[str]) -> None:
         model = Model(config, variables, native=False, calibration=calibration)
         written = export_stablehlo(model, options.output)
     for path in written:
-        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+        print(f"{path}: {path.stat().st_size:,} bytes")
     if error:
         print(f"{options.precision} {error}")
