@@ -40,7 +40,7 @@ class BenchmarkOptions:
             kernels).
         compare_python: Python interpreter with the baselines' libraries and numpy, and onnx for
             torch; by default this one.
-        output: folder for benchmark.json, report.md and benchmark.png.
+        output: folder for report.md, benchmark.json and, with matplotlib, benchmark.png.
     """
 
     config: tuple[Path, ...] = ()
@@ -74,6 +74,7 @@ def benchmark(options: BenchmarkOptions) -> dict[str, Any]:
         "cases": [],
         "notes": [],
     }
+    written: list[str] = []
     precisions = sorted(
         options.precision, key=lambda name: name != "highest"
     )  # the reference first
@@ -97,11 +98,13 @@ def benchmark(options: BenchmarkOptions) -> dict[str, Any]:
                         exact = outputs
                     result["cases"].append(measured)
                     print(report.case_section(measured), flush=True)
-                    report.write(result, options.output)
+                    written = report.write(result, options.output)
     if not result["cases"]:
         raise InputError("nothing could be measured:\n" + "\n".join(result["notes"]))
     print(report.summary(result))
-    print(f"\nwrote {options.output}/report.md, benchmark.json and benchmark.png")
+    print(f"\nwrote to {options.output}: {', '.join(written)}")
+    if "benchmark.png" not in written:
+        print(report.NO_PLOT)
     return result
 
 

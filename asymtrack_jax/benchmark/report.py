@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from asymtrack_jax.benchmark.case import OURS
-from asymtrack_jax.benchmark.plot import plot
 from asymtrack_jax.files import write_atomically
 
 BUSY_LOAD = 0.25  # load average per core
 BUSY_SPREAD = 2.0  # 95th percentile over median
+NO_PLOT = "Note: no plot: it needs matplotlib; in a checkout: pip install -e '.[eval]'."
 LEGEND = """\
 median, min, p95: milliseconds per call (p95: 95th percentile). frames/s: templates or search crops
 per second at the median. relative: latency over that of this package, median over rounds and 95 %
@@ -18,14 +18,38 @@ interval; above 1 this package is faster. of peak: operations per second, over t
 matrix product."""
 
 
-def write(result: dict[str, Any], folder: Path) -> None:
-    """Writes `benchmark.json`, `report.md` and `benchmark.png`, each atomically."""
+def write(result: dict[str, Any], folder: Path) -> list[str]:
+    """Writes `report.md`, `benchmark.json` and, if matplotlib is installed, `benchmark.png`.
+
+    Each is written atomically.
+
+    Returns:
+        The names of the files.
+    """
     sections = [case_section(case) for case in result["cases"]]
-    picture = "![Latency, or throughput over batch sizes](benchmark.png)"
+    image = _plot(result["cases"])
+    picture = "![Latency, or throughput over batch sizes](benchmark.png)" if image else NO_PLOT
     parts = ["# Benchmark", summary(result), picture, *sections, resources(result)]
-    write_atomically(folder / "benchmark.json", json.dumps(result, indent=1).encode() + b"\n")
-    write_atomically(folder / "report.md", ("\n\n".join(parts) + "\n").encode())
-    write_atomically(folder / "benchmark.png", plot(result["cases"]))
+    files = {
+        "report.md": ("\n\n".join(parts) + "\n").encode(),
+        "benchmark.json": json.dumps(result, indent=1).encode() + b"\n",
+    }
+    if image:
+        files["benchmark.png"] = image
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    return list(files)
+
+
+def _plot(cases: list[dict[str, Any]]) -> bytes | None:
+    """Plots the cases; None without matplotlib."""
+    try:
+        from asymtrack_jax.benchmark.plot import plot
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "matplotlib":
+            raise
+        return None
+    return plot(cases)
 
 
 def case_section(case: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 import copy
 import json
+import sys
 
 import cv2
 import pytest
@@ -96,7 +97,8 @@ def test_a_busy_machine_is_named(result):
 @pytest.mark.parametrize("batch_sizes", [(1,), (1, 8)])
 def test_files_hold_the_result_and_a_picture(tmp_path, result, batch_sizes):
     result["cases"] = [case(size) for size in batch_sizes]
-    report.write(result, tmp_path)
+    written = report.write(result, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(written)
     assert json.loads((tmp_path / "benchmark.json").read_text()) == result
     text = (tmp_path / "report.md").read_text()
     assert "Environment: cores 2, load 0.1, device a machine, torch (threads 2)." in text
@@ -104,4 +106,11 @@ def test_files_hold_the_result_and_a_picture(tmp_path, result, batch_sizes):
     image = cv2.imread(str(tmp_path / "benchmark.png"))
     assert image is not None
     assert image.std() > 1
-    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_without_matplotlib_there_is_all_but_the_picture(tmp_path, result, monkeypatch):
+    monkeypatch.delitem(sys.modules, "asymtrack_jax.benchmark.plot", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
+    assert report.write(result, tmp_path) == ["report.md", "benchmark.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"report.md", "benchmark.json"}
+    assert report.NO_PLOT in (tmp_path / "report.md").read_text()
