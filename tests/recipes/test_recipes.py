@@ -19,7 +19,12 @@ def config(run: str) -> Config:
 
 
 def test_each_run_is_listed_here():
-    assert {path.stem for path in RECIPES.glob("*.py")} == {*RUNS, "average", "distill"}
+    assert {path.stem for path in RECIPES.glob("*.py")} == {
+        *RUNS,
+        "average",
+        "distill",
+        "label_video",
+    }
 
 
 @pytest.mark.parametrize(
