@@ -1,6 +1,8 @@
 """The error that bad input raises, and its report on the command line."""
 
 import os
+import select
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -34,16 +36,33 @@ def first_ten(items: Sequence[object]) -> str:
     return "".join(f"\n  {item}" for item in [*items[:10], *more])
 
 
+def _output_is_closed() -> bool:
+    """Tells whether nobody reads standard output; what is left of it is then discarded."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    closed = bool(poll.poll(0))  # the error of a pipe without a reader
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return closed
+
+
 def run_main(main: Callable[[], int | None]) -> None:
     """Runs a command's `main` and exits with its status.
 
     An `InputError` or `OSError` (no such file, no permission, disk full) becomes one message on
     standard error and exit status 1; any other exception is a defect and keeps its traceback. With
-    `ASYMTRACK_TRACEBACK=1` in the environment all of them do.
+    `ASYMTRACK_TRACEBACK=1` in the environment all of them do. If the reader of standard output has
+    ended, as in `asymtrack --help | head`, the command ends too, without a message.
     """
     try:
-        sys.exit(main())
+        try:
+            status = main()
+        finally:
+            sys.stdout.flush()  # Python's own at exit would only warn
+        sys.exit(status)
     except (InputError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _output_is_closed():
+            sys.exit(128 + signal.SIGPIPE)
         if os.environ.get("ASYMTRACK_TRACEBACK") == "1":
             raise
         hint = " (ASYMTRACK_TRACEBACK=1 shows where)" if isinstance(error, OSError) else ""

@@ -1,3 +1,7 @@
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from asymtrack_jax.errors import InputError, first_ten, run_main
@@ -34,6 +38,30 @@ def test_the_status_is_the_exit_status(status):
     with pytest.raises(SystemExit) as exited:
         run_main(lambda: status)
     assert exited.value.code == status
+
+
+PRINT_A_LOT = """
+from asymtrack_jax.errors import run_main
+run_main(lambda: print("line\\n" * {lines}))
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(lines):
+    process = subprocess.Popen(
+        [sys.executable, "-c", PRINT_A_LOT.format(lines=lines)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, complaints = process.communicate(timeout=60)
+    assert (process.returncode, complaints) == (128 + signal.SIGPIPE, b"")
+
+
+def test_another_broken_pipe_is_reported():
+    with pytest.raises(SystemExit, match=r"^error: .*Broken pipe"):
+        run_main(fail_with(BrokenPipeError(32, "Broken pipe")))
 
 
 def test_messages_are_bounded_and_keep_both_ends():
