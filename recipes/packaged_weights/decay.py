@@ -1,4 +1,4 @@
-"""Stage 7 of 7 of the packaged weights: `video.py` with more video, and cosine decay to the end.
+"""`video.py` continued with cosine decay; not in the packaged weights yet.
 
 76,800 pairs.
 

@@ -10,8 +10,8 @@ from asymtrack_jax.configs.loading import load_config
 
 RECIPES = Path(__file__).parent.parent.parent / "recipes" / "packaged_weights"
 PACKAGED = ("backbone", "near", "full", "long", "ending")
-CONTINUED = ("long", "longer", "cycle")
-RUNS = (*PACKAGED, "longer", "cycle")
+CONTINUED = ("long", "longer", "cycle", "video", "decay")
+RUNS = (*PACKAGED, *CONTINUED[1:])
 
 
 def config(run: str) -> Config:
