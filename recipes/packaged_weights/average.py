@@ -1,6 +1,6 @@
-"""Averages the weights of checkpoints, such as those that `long.py` and `ending.py` left.
+"""Averages the weights of checkpoints, such as the ends of the cycles of `cycle.py`.
 
-python -m recipes.packaged_weights.average runs/long/last runs/ending/last --output runs/average
+python -m recipes.packaged_weights.average runs/cycle/last runs/cycle2/last --output runs/average
 """
 
 import argparse

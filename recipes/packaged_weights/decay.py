@@ -1,6 +1,6 @@
-"""`video.py` continued with cosine decay; not in the packaged weights yet.
+"""Stage 8 of 8 of the packaged weights: more labelled video, and cosine decay to the end.
 
-76,800 pairs.
+Trains on 76,800 pairs, at 21 to 41 per second on two cores.
 
 XLA_FLAGS=--xla_force_host_platform_device_count=2 \
     asymtrack train --config recipes/packaged_weights/decay.py --config.data.roots.prepared=P

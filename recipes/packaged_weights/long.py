@@ -1,10 +1,9 @@
-"""Stage 4 of 5 of the packaged weights: more data and augmentation, of any length.
+"""Stage 4 of 8 of the packaged weights: more data and augmentation, of any length.
 
 It starts from the weights of `full.py`, which was run twice, the second time with more data (see
 `asymtrack_jax/weights/README.md`). The learning rate is constant, so that the run may be stopped at
-any time: the same command resumes it, and `ending.py` decays the learning rate from any state of
-it. Trains on 5 to 17 pairs per second on two cores, depending on other load; two devices of one
-thread each take 13 % less time than one of two threads.
+any time: the same command resumes it. Trains on 5 to 17 pairs per second on two cores, depending on
+other load; two devices of one thread each take 13 % less time than one of two threads.
 
 XLA_FLAGS=--xla_force_host_platform_device_count=2 \
     asymtrack train --config recipes/packaged_weights/long.py --config.data.roots.prepared=P

@@ -1,4 +1,4 @@
-"""`cycle.py` continued on videos that `label_video.py` labelled; not in the packaged weights yet.
+"""Stage 7 of 8 of the packaged weights: videos that `label_video.py` labelled.
 
 It starts from the mean of the four ends of `cycle.py` (see `average.py`). The learning rate is
 constant, so that the run may be stopped at any time. Trains on 27 to 45 pairs per second on two

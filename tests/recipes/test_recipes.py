@@ -9,9 +9,7 @@ from asymtrack_jax.config import Config
 from asymtrack_jax.configs.loading import load_config
 
 RECIPES = Path(__file__).parent.parent.parent / "recipes" / "packaged_weights"
-PACKAGED = ("backbone", "near", "full", "long", "ending")
-CONTINUED = ("long", "longer", "cycle", "video", "decay")
-RUNS = (*PACKAGED, *CONTINUED[1:])
+RUNS = ("backbone", "near", "full", "long", "longer", "cycle", "video", "decay")
 
 
 def config(run: str) -> Config:
@@ -27,9 +25,7 @@ def test_each_run_is_listed_here():
     }
 
 
-@pytest.mark.parametrize(
-    ("before", "run"), [*itertools.pairwise(PACKAGED), *itertools.pairwise(CONTINUED)]
-)
+@pytest.mark.parametrize(("before", "run"), [*itertools.pairwise(RUNS)])
 def test_each_run_goes_on_from_the_one_before(before, run):
     assert config(run).run.init_from == Path("runs") / before / "last"
 
