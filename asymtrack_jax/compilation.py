@@ -14,6 +14,7 @@ import jaxlib.version
 from jax.core import Tracer
 
 CACHE = Path("~/.cache/asymtrack_jax/compiled")
+LEAST_SECONDS = 0.2  # of compilation; JAX's own, 1.0, leaves init_template out on a fast machine
 
 
 def enable_compilation_cache() -> None:
@@ -23,7 +24,8 @@ def enable_compilation_cache() -> None:
     key does not tell processors apart. Nothing is changed if the user has set a directory for JAX
     (`JAX_COMPILATION_CACHE_DIR`, or `jax.config`), with `ASYMTRACK_CACHE=0` in the environment, or
     where the directory cannot be made. `JAX_ENABLE_COMPILATION_CACHE=false` switches every cache
-    off.
+    off. Programs that compile in less than `LEAST_SECONDS` are not kept
+    (`JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS`).
     """
     if os.environ.get("ASYMTRACK_CACHE") == "0" or jax.config.values["jax_compilation_cache_dir"]:
         return
@@ -31,6 +33,8 @@ def enable_compilation_cache() -> None:
     with contextlib.suppress(OSError):  # else JAX would warn at each compilation
         directory.mkdir(parents=True, exist_ok=True)
         jax.config.update("jax_compilation_cache_dir", str(directory))
+        if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
 
 
 def cache_directory() -> Path:

@@ -11,6 +11,7 @@ from asymtrack_jax.config import VARIANTS
 from asymtrack_jax.models import checkpoint
 
 NAME = "jax_compilation_cache_dir"
+LEAST = "jax_persistent_cache_min_compile_time_secs"
 
 
 @pytest.fixture(autouse=True)
@@ -18,9 +19,11 @@ def cache(tmp_path: Path, monkeypatch) -> Iterator[Path]:
     """A cache directory of this test; what the environment says about caches is not seen."""
     monkeypatch.setattr(compilation, "CACHE", tmp_path)
     monkeypatch.delenv("ASYMTRACK_CACHE")
-    before = jax.config.values[NAME]
+    monkeypatch.delenv(LEAST.upper(), raising=False)
+    before = {name: jax.config.values[name] for name in (NAME, LEAST)}
     yield tmp_path
-    jax.config.update(NAME, before)
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +69,18 @@ def test_load_keeps_what_it_compiles(cache, tmp_path, variables, monkeypatch):
     settings = []
     checkpoint.save(tmp_path / "saved", VARIANTS["testing"], variables, {})
     asymtrack_jax.load(tmp_path / "saved")
-    assert settings == [(NAME, str(compilation.cache_directory()))]
+    assert settings == [
+        (NAME, str(compilation.cache_directory())),
+        (LEAST, compilation.LEAST_SECONDS),
+    ]
+
+
+def test_the_least_seconds_of_the_user_come_first(monkeypatch):
+    monkeypatch.setenv(LEAST.upper(), "3")
+    jax.config.update(NAME, None)
+    jax.config.update(LEAST, 3.0)
+    enable_compilation_cache()
+    assert jax.config.values[LEAST] == 3.0
 
 
 def test_options_that_this_xla_does_not_know_are_left_out(monkeypatch):
