@@ -58,30 +58,41 @@ class Options:
 def label_videos(videos: Path, output: Path, detect: Detector, factory: Factory) -> int:
     """Writes one sequence per track: `NAME/img/NNNNNNNN.jpg` and `NAME/groundtruth.txt`.
 
-    Videos that cannot be read are reported and passed over.
+    Each appears when it is complete. Videos that cannot be read are reported and passed over.
 
     Returns:
         The number of tracks.
 
     Raises:
-        InputError: there are no videos, or `output` exists.
+        InputError: there are no videos, `output` exists, or the tracker gives no scores.
     """
     paths = sorted(path for path in videos.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise InputError(f"no videos ({', '.join(sorted(SUFFIXES))}) in {videos}")
+    if output.exists():
+        raise InputError(f"--output {output} exists: choose a new folder")
+    _require_scores(factory)
     count = 0
-    with atomic_directory(output) as folder, tqdm.tqdm(paths, unit="video") as progress:
+    with tqdm.tqdm(paths, unit="video") as progress:
         for number, path in enumerate(progress):
             try:
                 for frames in segments(read(path)):
                     for boxes in label(frames, detect, factory):
                         name = f"{number:05d}_{path.stem}_{count:06d}"
-                        write_sequence(folder / name, frames, boxes)
+                        with atomic_directory(output / name) as folder:
+                            write_sequence(folder, frames, boxes)
                         count += 1
-            except InputError as error:
+            except (InputError, cv2.error) as error:
                 progress.write(f"passed over: {error}")
             progress.set_postfix(tracks=count)
     return count
+
+
+def _require_scores(factory: Factory) -> None:
+    tracker, frame = factory(), np.zeros((144, 256, 3), np.uint8)
+    tracker.init(frame, np.array([60.0, 60.0, 30.0, 30.0]))
+    if len(tracker.update(frame)) != 2:
+        raise InputError("--tracker: this tracker gives no scores; one like opencv:nano does")
 
 
 def read(path: Path) -> Iterator[Frame]:
@@ -192,7 +203,7 @@ def _moves(boxes: Boxes) -> bool:
 
 def write_sequence(folder: Path, frames: Sequence[Frame], boxes: Float[np.ndarray, "T 4"]) -> None:
     """Writes a sequence in the layout of the dataset `folder`."""
-    (folder / "img").mkdir(parents=True)
+    (folder / "img").mkdir()
     for number, frame in enumerate(frames, 1):
         path = str(folder / "img" / f"{number:08d}.jpg")
         cv2.imwrite(path, frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
@@ -217,6 +228,10 @@ def yolox(path: Path, least_score: float = 0.25) -> Detector:
         session = onnxruntime.InferenceSession(path.read_bytes(), settings)
         name, side = session.get_inputs()[0].name, session.get_inputs()[0].shape[2]
         grids = [np.mgrid[: side // s, : side // s][::-1].reshape(2, -1).T for s in (8, 16, 32)]
+        (output,) = session.run(None, {name: np.zeros((1, 3, side, side), np.float32)})
+        found = np.asarray(output).shape
+        if found[1] != sum(len(grid) for grid in grids) or found[2] < 6:
+            raise ValueError(f"its output is {found}")
     except Exception as error:  # onnxruntime raises several that share no other class
         raise InputError(f"--detector {path} is not a YOLOX network: {error}") from error
     cells = np.concatenate(grids)

@@ -7,6 +7,7 @@ import pytest
 from asymtrack_jax.boxes import iou
 from asymtrack_jax.data.readers import folder
 from asymtrack_jax.errors import InputError
+from asymtrack_jax.evaluation.trackers import make_factory
 from asymtrack_jax.video.writers import open_writer
 from recipes.packaged_weights import label_video
 
@@ -31,10 +32,11 @@ class Perfect:
     """Finds the rectangle."""
 
     def init(self, frame, bbox):
-        self.score = 1.0
+        self.bbox = bbox
 
     def update(self, frame):
-        return detect(frame)[0], self.score
+        found = detect(frame)
+        return found[0] if len(found) else self.bbox, 1.0
 
 
 class Still(Perfect):
@@ -96,6 +98,25 @@ def test_the_result_is_a_dataset(tmp_path: Path, capsys):
     assert "passed over" in capsys.readouterr().out
     (sequence,) = folder.read_sequences(tmp_path / "out")
     assert len(sequence.boxes) == len(TRUTH)
+
+
+def test_a_tracker_without_scores_is_refused(tmp_path: Path):
+    (tmp_path / "clip.mp4").touch()
+    factory = make_factory("opencv:mil")
+    with pytest.raises(InputError, match="gives no scores"):
+        label_video.label_videos(tmp_path, tmp_path / "out", detect, factory)
+
+
+def test_an_output_that_exists_is_kept(tmp_path: Path):
+    (tmp_path / "clip.mp4").touch()
+    with pytest.raises(InputError, match="exists"):
+        label_video.label_videos(tmp_path, tmp_path, detect, Perfect)
+
+
+def test_a_file_that_is_no_detector_is_named(tmp_path: Path):
+    (tmp_path / "detector.onnx").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"--detector .*detector.onnx"):
+        label_video.yolox(tmp_path / "detector.onnx")
 
 
 def test_a_folder_without_videos_is_named(tmp_path: Path):
