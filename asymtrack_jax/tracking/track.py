@@ -81,7 +81,8 @@ class TrackedVideo:
     Iteration yields each frame's `Step` as soon as it is tracked; a second loop continues where the
     first one stopped. The properties and methods first track the remaining frames. Frames are not
     kept in memory: `save` and `show` read them again. After an `InputError`, for example of a frame
-    that cannot be read, the video ends with the previous frame.
+    that cannot be read, the video ends with the previous frame. If there is none, or after any
+    other exception, such as a `KeyboardInterrupt`, further use raises an `InputError`.
 
     Args:
         tracker: the tracker, which is initialised on the first frame.
@@ -102,11 +103,22 @@ class TrackedVideo:
         bboxes = init_bboxes[None] if self._single else init_bboxes
         self._following = track_video(tracker, source.frames, bboxes)
         self._steps: list[Step] = []  # without their frames
+        self._failure: BaseException | None = None
 
     def __iter__(self) -> Iterator[Step]:
-        for step in self._following:
-            self._steps.append(step._replace(frame=NO_FRAME))
-            yield step
+        if self._failure is not None:
+            raise InputError(
+                f"tracking was ended in frame {len(self._steps)} (counted from 0) by "
+                f"{self._failure!r}: call track again"
+            ) from self._failure
+        try:
+            for step in self._following:
+                self._steps.append(step._replace(frame=NO_FRAME))
+                yield step
+        except (Exception, KeyboardInterrupt) as error:
+            if not (self._steps and isinstance(error, InputError)):
+                self._failure = error
+            raise
 
     def __repr__(self) -> str:
         of_all = f" of {self._source.num_frames}" if self._source.num_frames else ""

@@ -53,7 +53,7 @@ class Window:
                 return step, False
             if key == " ":
                 self._paused = not self._paused
-            elif key.isdigit():
+            elif key.isdecimal():
                 self._chosen = int(key)
             elif key and key in "arx":
                 step = self._edit(tracker, step, key)

@@ -52,6 +52,36 @@ def test_frames_are_tracked_when_they_are_asked_for(video):
     assert not list(video)
 
 
+def failing_in_frame_2(error: BaseException) -> TrackedVideo:
+    def fail(index):
+        if index == 2:
+            raise error
+
+    return TrackedVideo(FakeTracker(fail), source_of(FRAMES), BOX, lambda: source_of(FRAMES))
+
+
+def test_a_video_ends_before_a_frame_that_cannot_be_read():
+    video = failing_in_frame_2(InputError("truncated"))
+    with pytest.raises(InputError, match="truncated"):
+        _ = video.boxes
+    assert video.boxes.shape == (2, 4)
+
+
+def test_a_video_whose_tracking_was_interrupted_is_not_taken_for_a_short_one():
+    video = failing_in_frame_2(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        _ = video.boxes
+    with pytest.raises(InputError, match=r"ended in frame 2 .*KeyboardInterrupt.*call track again"):
+        _ = video.boxes
+
+
+def test_an_invalid_box_is_told_each_time(tmp_path):
+    video = TrackedVideo(FakeTracker(), source_of(FRAMES), -BOX)
+    for _ in range(2):
+        with pytest.raises(InputError, match="init_bbox is negative"):
+            video.save(tmp_path / "out.mp4")
+
+
 def test_several_targets():
     video = TrackedVideo(FakeTracker(), source_of(FRAMES), np.stack([BOX, BOX]))
     assert video.boxes.shape == (4, 2, 4)

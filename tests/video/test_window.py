@@ -43,7 +43,9 @@ def _code(key: str) -> int:
     return -1 if key == "." else ord(key)
 
 
-@pytest.mark.parametrize(("keys", "expected"), [(".", True), ("q", False), ("\x1b", False)])
+@pytest.mark.parametrize(
+    ("keys", "expected"), [(".", True), ("²", True), ("q", False), ("\x1b", False)]
+)
 def test_goes_on_until_asked_to_stop(press, keys, expected):
     _, step, go_on, _ = press(keys)
     assert go_on == expected
