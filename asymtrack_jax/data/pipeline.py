@@ -7,7 +7,11 @@ or restarts.
 import dataclasses
 import functools
 import logging
+import multiprocessing
 import os
+import signal
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -146,6 +150,8 @@ class Batches(Iterator[Batch]):
             sampler, config, augmentation, seed, cache_bytes // max(workers, 1)
         )
         self._iterator = _grain_batches(make_record, number, steps, share, workers)
+        # Also if nobody closes it: workers ignore the signal by which Python would end them.
+        self._close = weakref.finalize(self, self._iterator.close)
 
     def __next__(self) -> Batch:
         """Returns the next batch.
@@ -173,7 +179,7 @@ class Batches(Iterator[Batch]):
 
     def close(self) -> None:
         """Stops the threads or worker processes."""
-        self._iterator.close()
+        self._close()
 
 
 def num_cores() -> int:
@@ -206,10 +212,25 @@ def _grain_batches(
         if not flags.FLAGS.is_parsed():  # grain's processes require parsed absl flags
             flags.FLAGS.mark_as_parsed()
         processes = grain.MultiprocessingOptions(num_workers)
-        dataset = dataset.mp_prefetch(processes, worker_init_fn=_one_thread_each)
+        dataset = dataset.mp_prefetch(processes, worker_init_fn=_start_worker)
     return iter(dataset)
 
 
-def _one_thread_each(worker: int, num_workers: int) -> None:
+def _start_worker(worker: int, num_workers: int) -> None:
+    """Sets a worker process up: it has one thread, and ends with the main process and not before.
+
+    Ctrl-C, and the SIGTERM of a cluster, reach all processes of a run; its loop decides when to
+    stop, and needs batches until then.
+    """
     del worker, num_workers
     cv2.setNumThreads(1)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

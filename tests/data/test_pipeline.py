@@ -1,7 +1,10 @@
 """Batches from a small dataset on disk."""
 
 import logging
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,6 +21,7 @@ from asymtrack_jax.errors import InputError
 
 CONFIG = VARIANTS["testing"]
 NUM_FRAMES = 30
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -76,7 +80,7 @@ def test_batches_are_records_in_order_whoever_makes_them(root, tmp_path):
 def test_workers_are_as_many_as_cores_unless_said_otherwise(root, monkeypatch):
     assert num_cores() >= 1
     monkeypatch.setattr(pipeline, "num_cores", lambda: 3)
-    monkeypatch.setattr(pipeline, "_grain_batches", lambda *arguments: iter([arguments]))
+    monkeypatch.setattr(pipeline, "_grain_batches", lambda *arguments: (a for a in [arguments]))
     for asked, workers in ((None, 3), (2, 2), (0, 0)):
         reader = Batches(sampler_of(root), CONFIG, 4, 1, 5, num_workers=asked, cache_bytes=90)
         make_record, *_, started = next(reader._iterator)
@@ -138,3 +142,26 @@ def test_threads_stop_when_batches_are_closed(root):
     for thread in started:
         thread.join(timeout=30)
         assert not thread.is_alive()
+
+
+_RUN = """
+import multiprocessing, os, signal, sys
+from pathlib import Path
+from tests.data.test_pipeline import CONFIG, Batches, sampler_of
+
+reader = Batches(sampler_of(Path(sys.argv[1])), CONFIG, 4, 20, seed=0, num_workers=1)
+next(reader)
+(worker,) = multiprocessing.active_children()
+for number in (signal.SIGINT, signal.SIGTERM):
+    os.kill(worker.pid, number)
+print(1 + sum(1 for _ in reader), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_worker_outlives_signals_but_not_its_run(root):
+    """The output ends when both processes have ended, else this times out."""
+    ran = subprocess.run(
+        [sys.executable, "-c", _RUN, root], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert ran.stdout == "20\n", ran.stderr
