@@ -25,6 +25,8 @@ def fit(frames: ScoredFrames) -> Calibration:
     Raises:
         InputError: there are no frames, or the overlap does not rise with the score.
     """
+    if not len(frames.scores):
+        raise InputError("no frame has a score and a true box: are the results of these sequences?")
     inputs = np.stack([logit(frames.scores), np.ones(len(frames.scores))], axis=1)
     ridge = 1e-3 * np.eye(2)  # finite weights even if all scores or overlaps are equal
     weights = np.zeros(2)

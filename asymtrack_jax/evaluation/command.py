@@ -1,9 +1,10 @@
 """Tracks a benchmark, or scores results that exist, and reports."""
 
 import dataclasses
+import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,8 +107,8 @@ def evaluate(options: EvaluateOptions, arguments: Sequence[str]) -> int:
     sequences = read_sequences(options.dataset, options.data_dir, _selection(options))
     number, count = _parse_shard(options.shard)
     share = sequences[number - 1 :: count]
-    folders = _result_folders(options)
     contestants = _contestants(options, specs, len(share))
+    folders = _result_folders(options, contestants.keys())
     compares = bool(options.tracker or options.results)
     name = f"{options.dataset}_comparison" if compares else options.dataset
     output = options.output or Path("results") / name
@@ -133,8 +134,10 @@ def _selection(options: EvaluateOptions) -> Selection:
         names = read_lines(Path(text))
     else:
         names = text.split(",")
-    stripped = (name.strip() for name in names)
-    return Selection(tuple(name for name in stripped if name), options.allow_missing)
+    selected = tuple(filter(None, map(str.strip, names)))
+    if text and not selected:
+        raise InputError(f"--sequences {text} names no sequence: leave it out for all of them")
+    return Selection(selected, options.allow_missing)
 
 
 def _parse_shard(text: str) -> tuple[int, int]:
@@ -211,8 +214,16 @@ def _track(
     )
 
 
-def _result_folders(options: EvaluateOptions) -> list[ResultFolder]:
-    """Returns the folders of `--results`; for an output of this command its folder of boxes."""
+def _result_folders(options: EvaluateOptions, taken: Set[str]) -> list[ResultFolder]:
+    """Returns the folders of `--results`; for an output of this command its folder of boxes.
+
+    Args:
+        options: options of the command.
+        taken: names of the other trackers of the report.
+
+    Raises:
+        InputError: there is no such folder, or its name is another's.
+    """
     named: dict[str, ResultFolder] = {}
     for text in options.results:
         name, separator, rest = text.partition("=")
@@ -224,9 +235,9 @@ def _result_folders(options: EvaluateOptions) -> list[ResultFolder]:
                 f"no folder {path}: --results names a folder of result files, as PATH or NAME=PATH"
             )
         label = name or _label(path)
-        if label in named and not name:
+        if label in taken | named.keys() and not name:
             label = str(path)
-        if label in named:
+        if label in taken | named.keys():
             raise InputError(f"--results {text}: another one is called {label}; use NAME=PATH")
         directory = path / results.BOXES if (path / results.BOXES).is_dir() else path
         named[label] = _folder(options, label, directory)
@@ -266,15 +277,20 @@ def _report(
             _submit(benchmark.server, folder, sequences, output)
     annotated = [sequence for sequence in sequences if is_annotated(sequence)]
     if not annotated:
-        print(f"{options.dataset}: the annotation is withheld; {benchmark.server} scores archives")
-        print(tables.published_text(options.dataset))
+        if benchmark.server:
+            print(
+                f"{options.dataset}: the annotation is withheld; {benchmark.server} scores archives"
+            )
+            print(tables.published_text(options.dataset))
+        else:
+            print(f"{options.dataset}: nothing to score, as only first frames have true boxes")
         return True
     compared = report.compare(
         options.dataset,
         PROTOCOLS[options.protocol or benchmark.protocol],
         folders,
         annotated,
-        num_sequences=benchmark.num_sequences,
+        num_sequences=benchmark.num_sequences or len(sequences),
         attributes=benchmark.attributes() if benchmark.attributes else None,
     )
     notes = list(compared.notes)
@@ -326,7 +342,8 @@ def _plot(
 def _submit(
     server: str, folder: ResultFolder, sequences: Sequence[data.Sequence], output: Path
 ) -> None:
-    path = output / f"{folder.label}_{server.lower().replace('-', '')}.zip"
+    label = re.sub(r"[^\w.-]", "_", folder.label)  # which may be a path
+    path = output / f"{label}_{server.lower().replace('-', '')}.zip"
     try:
         submissions.write_submission(path, server, folder, sequences)
     except InputError as error:

@@ -314,6 +314,8 @@ def test_results_can_be_named(place, fake):
     assert [each["name"] for each in content["trackers"]] == ["mine", "x"]
     with pytest.raises(InputError, match="another one is called mine; use NAME=PATH"):
         evaluate.main(["--dataset", "folder", "--results", "mine=x", "--results", "mine=x/boxes"])
+    with pytest.raises(InputError, match="another one is called tiny; use NAME=PATH"):
+        evaluate.main(["--dataset", "folder", "--results", "tiny=x", "--tracker", "asymtrack"])
 
 
 def test_trackers_of_others_are_run_and_compared(place, fake, monkeypatch, capsys):
@@ -356,6 +358,9 @@ def test_sequences_are_selected_by_name(place, fake, capsys):
         ]
     with pytest.raises(InputError, match="no sequence 'e': there are 4, such as a"):
         evaluate.main(["--dataset", "folder", "--sequences", "a,e"])
+    (place / "names.txt").write_text("\n")
+    with pytest.raises(InputError, match=r"names\.txt names no sequence"):
+        evaluate.main(["--dataset", "folder", "--sequences", "names.txt"])
 
 
 def test_a_part_of_a_benchmark_is_evaluated_on_demand(place, fake, capsys):
@@ -400,10 +405,29 @@ def test_withheld_annotation_makes_an_archive(place, fake, capsys):
     assert "the annotation is withheld" in printed.out
     assert "published, not measured here:\ntracker " in printed.out
     archive = place / "results" / "got10k_test" / "tiny_got10k.zip"
+    boxes = place / "results" / "got10k_test" / "boxes"
+    assert evaluate.main(["--dataset", "got10k_test", "--results", f"mine/1={boxes}"]) == 0
+    output = place / "results" / "got10k_test_comparison"
+    assert (output / "mine_1_got10k.zip").read_bytes() == archive.read_bytes()
     archive.unlink()
     assert evaluate.main(["--dataset", "got10k_test", "--sequences", "GOT-10k_Test_000001"]) == 0
     assert "no archive for GOT-10k: it takes all sequences" in capsys.readouterr().out
     assert not archive.exists()
+
+
+def test_sequences_of_which_only_the_first_box_is_known_are_not_scored(place, fake, capsys):
+    for name, num_frames in {"a": 3, "b": 5, "c": 3, "d": 2}.items():
+        if name == "d":
+            assert evaluate.main(["--dataset", "folder"]) == 0
+            printed = capsys.readouterr().out
+            assert "1 of 4 sequences" in printed
+            assert "folder has 4 sequences, of which 1 are evaluated" in printed
+        lines = ["5,6,10,12", *["nan,nan,nan,nan"] * (num_frames - 1)]
+        (place / "root" / "folder" / name / "groundtruth.txt").write_text("\n".join(lines))
+    assert evaluate.main(["--dataset", "folder", "--output", "x"]) == 0
+    printed = capsys.readouterr().out
+    assert "nothing to score, as only first frames have true boxes" in printed
+    assert "None" not in printed
 
 
 def test_lasot_has_its_attributes():

@@ -29,10 +29,16 @@ def test_scores_that_are_all_alike_or_perfect_give_finite_numbers():
         assert np.isfinite([found.slope, found.offset]).all()
 
 
-@pytest.mark.parametrize("frames", [([], []), ([0.1, 0.9], [0.9, 0.1])], ids=["none", "falling"])
-def test_what_cannot_be_calibrated_is_refused(frames):
-    scores, overlaps = (np.array(values, float) for values in frames)
-    with pytest.raises(InputError, match="does not rise with the score"):
+@pytest.mark.parametrize(
+    ("scores", "overlaps", "message"),
+    [
+        ([], [], "are the results of these sequences"),
+        ([0.1, 0.9], [0.9, 0.1], "does not rise with the score"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_refused(scores, overlaps, message):
+    scores, overlaps = np.array(scores, float), np.array(overlaps, float)
+    with pytest.raises(InputError, match=message):
         calibration.fit(ScoredFrames(scores, overlaps))
 
 
