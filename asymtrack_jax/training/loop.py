@@ -166,20 +166,24 @@ def _train(
 
             last = step == train.num_steps
             stop = devices.any_process(signals.received is not None, step)
+            draws = step % run.picture_steps == 0
+            validates = step % (run.validation_epochs * train.steps_per_epoch) == 0 or last
+            saves = stop or last or checkpoints.due(step)
+            if draws or validates or saves:  # none of these is to see a broken network
+                _check_finite(workdir, *previous)
             if step % run.log_steps == 0 or last or stop:
                 values = window.close()
                 writer.scalars(step, values)
                 progress.set_postfix_str(_status(values))
                 _log.debug("step %d: %s", step, _status(values))
-            if step % run.picture_steps == 0:
+            if draws:
                 boxes, _ = eval_step(state.variables, put_batch(batch))
                 shown = np.asarray(boxes)[: len(batch.boxes)]  # the first process's share
                 writer.image(step, "pairs", draw_pairs(batch, shown))
-            if step % (run.validation_epochs * train.steps_per_epoch) == 0 or last:
+            if validates:
                 validate(step, state)
                 window.restart_clock(None)
-            if stop or last or checkpoints.due(step):
-                _check_finite(workdir, *previous)
+            if saves:
                 checkpoints.save(state)
             if stop:
                 _log.info("stopped after step %d; the same command resumes the run", step)

@@ -11,6 +11,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import jax
@@ -25,7 +27,8 @@ from asymtrack_jax.data.augment import Batch
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation.reliability import ScoredFrames
 from asymtrack_jax.models import checkpoint
-from asymtrack_jax.training import loop
+from asymtrack_jax.training import devices, loop
+from asymtrack_jax.training.state import TrainState
 from asymtrack_jax.weights import TINY
 
 ROOT = Path(__file__).parent.parent.parent
@@ -281,3 +284,70 @@ def test_a_step_that_is_not_finite_stops_the_run_and_keeps_its_batch(tmp_path):
         for name, array in batch._asdict().items():
             np.testing.assert_array_equal(saved[name], array)
         assert np.isnan(json.loads(str(saved["metrics"]))["total"])
+
+
+class TestSteps:
+    """The loop over steps that compute nothing: when what is called."""
+
+    @pytest.fixture
+    def calls(self) -> list[str]:
+        return []
+
+    @pytest.fixture
+    def run(self, calls, tmp_path, monkeypatch) -> Callable[..., None]:
+        """Takes 25 steps in five epochs, of which the step `broken` is not finite."""
+
+        def run(broken: int | None = None, **settings: int) -> None:
+            def train_step(state: TrainState, _: Batch) -> tuple[TrainState, dict]:
+                step = int(state.step) + 1
+                calls.append(f"step {step}")
+                metrics = {"total": 1.0, "iou": 0.5, "finite": step != broken}
+                return dataclasses.replace(state, step=step), metrics
+
+            def eval_step(*_: Any) -> tuple[np.ndarray, dict]:
+                calls.append("evaluate")
+                return np.full((4, 4), 0.5), {"iou": 0.5}
+
+            testing, rarely = load_config("testing"), {"picture_steps": 99, "validation_epochs": 99}
+            config = dataclasses.replace(
+                testing,
+                train=dataclasses.replace(testing.train, epochs=5, pairs_per_epoch=20),
+                run=dataclasses.replace(testing.run, **rarely | settings),
+            )
+            batch = Batch(
+                template=np.zeros((4, 64, 64, 3), np.uint8),
+                search=np.zeros((4, 128, 128, 3), np.uint8),
+                boxes=np.full((4, 4), 0.25, np.float32),
+            )
+            batches = (batch for _ in range(25))
+            monkeypatch.setattr(loop, "_batches", lambda *_: batches)
+            monkeypatch.setattr(loop, "mean_losses", lambda step, *_: step()[1])
+            monkeypatch.setattr(loop, "_summary", lambda *_: "")
+            monkeypatch.setattr(devices, "jit_train_step", lambda *_: train_step)
+            monkeypatch.setattr(devices, "jit_eval_step", lambda *_: eval_step)
+            monkeypatch.setattr(devices, "put_batch", lambda _, batch: batch)
+            monkeypatch.setattr(devices, "return_memory", lambda: calls.append("return memory"))
+            checkpoints: Any = SimpleNamespace(
+                due=lambda _: False,
+                save=lambda _: calls.append("save"),
+                export_last_and_best=lambda *_: calls.append("export"),
+            )
+            state = TrainState(np.array(0), {}, {}, ())  # pyright: ignore[reportArgumentType]
+            data: Any = SimpleNamespace(training=None, validation=None, sequences=[])
+            mesh: Any = None
+            assert loop._train(config, tmp_path, mesh, data, checkpoints, state) == 0
+
+        return run
+
+    def test_memory_is_returned_after_compilation_and_every_tenth_step(self, run, calls):
+        run()
+        returned = [calls[i - 1] for i, call in enumerate(calls) if call == "return memory"]
+        assert returned == ["step 1", "step 10", "step 20"]
+        assert calls[-4:] == ["step 25", "evaluate", "export", "save"]
+
+    @pytest.mark.parametrize("settings", [{"picture_steps": 19}, {"validation_epochs": 3}])
+    def test_a_step_that_is_not_finite_is_neither_drawn_nor_validated(self, run, calls, settings):
+        broken = settings.get("picture_steps", 15)
+        with pytest.raises(InputError, match=f"step {broken}: the loss or its gradient is not"):
+            run(broken, **settings)
+        assert calls[-1] == f"step {broken}"
