@@ -81,6 +81,11 @@ def model_config(variant: str) -> ModelConfig:
     return VARIANTS[variant]
 
 
+def variant_name(config: ModelConfig) -> str:
+    """Returns the name of a configuration in `VARIANTS`, or `custom`."""
+    return next((name for name, known in VARIANTS.items() if known == config), "custom")
+
+
 # Bounds the time and memory that a file can cost before its weights are checked. The largest number
 # in a published variant is 384, base's search size.
 _MAX_SETTING = 1024

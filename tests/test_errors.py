@@ -28,6 +28,13 @@ def test_its_traceback_can_be_asked_for(error, monkeypatch):
         run_main(fail_with(error))
 
 
+def test_an_interruption_is_a_status_without_a_traceback(monkeypatch):
+    monkeypatch.delenv("ASYMTRACK_TRACEBACK", raising=False)
+    with pytest.raises(SystemExit) as exited:
+        run_main(fail_with(KeyboardInterrupt()))
+    assert exited.value.code == 130
+
+
 def test_a_defect_keeps_its_traceback():
     with pytest.raises(KeyError):
         run_main(fail_with(KeyError("a defect")))

@@ -24,7 +24,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from asymtrack_jax.config import VARIANTS, ModelConfig
+from asymtrack_jax.config import ModelConfig, variant_name
 from asymtrack_jax.data.readers.text import read_boxes, read_lines
 from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError
@@ -74,7 +74,7 @@ def describe_network(checkpoint_dir: Path, config: ModelConfig, dtype: str) -> d
     device = jax.devices()[0]
     precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
     return {
-        "variant": next((name for name, known in VARIANTS.items() if known == config), "custom"),
+        "variant": variant_name(config),
         "checkpoint_sha256": checkpoint.sha256(checkpoint_dir),
         "precision": f"{dtype}, matrix products {precision or 'default'}",
         "device": f"{device.platform}: {device.device_kind}",

@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, UInt8
 
 from asymtrack_jax.compilation import Jitted, enable_compilation_cache
-from asymtrack_jax.config import VARIANTS, ModelConfig
+from asymtrack_jax.config import ModelConfig, variant_name
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.images import normalise
 from asymtrack_jax.models import checkpoint
@@ -100,14 +100,13 @@ class Model:
 
     def __repr__(self) -> str:
         c = self.config
-        name = next((name for name, known in VARIANTS.items() if known == c), "own sizes")
         count = sum(leaf.size for leaf in jax.tree.leaves(self.variables["params"])) / 1e6
         form = "fused" if self.fused else "training form"
         scores = "calibrated" if self.calibration else "not calibrated"
         return (
-            f"Model({name}, template {c.template_size}, search {c.search_size}, {count:.2f} M "
-            f"parameters, {form}, {self.dtype}, {self.kernels} kernels on {jax.default_backend()}, "
-            f"scores {scores})"
+            f"Model({variant_name(c)}, template {c.template_size}, search {c.search_size}, "
+            f"{count:.2f} M parameters, {form}, {self.dtype}, {self.kernels} kernels on "
+            f"{jax.default_backend()}, scores {scores})"
         )
 
     def warmup(self, batch_size: int = 1) -> None:

@@ -151,4 +151,4 @@ def test_a_model_says_what_it_is(model):
         "cpu, scores not calibrated)"
     )
     other = Model(dataclasses.replace(CONFIG, template_size=32), model.variables)
-    assert repr(other).startswith("Model(own sizes, template 32, ")
+    assert repr(other).startswith("Model(custom, template 32, ")
