@@ -83,27 +83,34 @@ def open_records(directory: Path, dataset: str | None = None) -> RecordSource:
 
     Raises:
         InputError: the folder is not a prepared one, was prepared from another dataset or in
-            another format, or a file of records is missing or incomplete.
+            another format, or a file in it is missing or incomplete.
     """
     try:
         metadata = json.loads((directory / METADATA).read_text())
-    except (OSError, ValueError) as error:
+        version, prepared, files = (metadata[key] for key in ("format", "dataset", "files"))
+        sizes = dict(files)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{directory} is not a prepared dataset ({METADATA}: {error}): see "
+            f"{directory} is not a prepared dataset ({METADATA}: {error!r}): see "
             "`asymtrack prepare --help`"
         ) from error
-    if metadata["format"] != _FORMAT:
+    if version != _FORMAT:
         raise InputError(f"{directory} was prepared by another version; prepare it again")
-    if dataset not in (None, metadata["dataset"]):
+    if dataset not in (None, prepared):
         raise InputError(
-            f"{directory} holds records of {metadata['dataset']!r}, not of {dataset!r}: name the "
-            f"dataset {metadata['dataset']!r}, or another folder"
+            f"{directory} holds records of {prepared!r}, not of {dataset!r}: name the dataset "
+            f"{prepared!r}, or another folder"
         )
-    for name, size in metadata["files"].items():
+    for name, size in sizes.items():
         file = directory / "frames" / name
         if not file.is_file() or file.stat().st_size != size:
             raise InputError(f"{file} is missing or incomplete: copy it again, {size} bytes")
-    return RecordSource(directory)
+    try:
+        return RecordSource(directory)
+    except (OSError, ValueError, EOFError) as error:  # as numpy raises them
+        raise InputError(
+            f"{directory} has annotations that are missing or incomplete: copy it again ({error})"
+        ) from error
 
 
 def write_images(directory: Path, images: Iterable[bytes]) -> None:

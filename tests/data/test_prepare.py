@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -150,13 +151,7 @@ def test_another_data_set_is_refused(prepared):
 
 
 def test_an_incomplete_copy_and_another_version_are_refused(prepared, tmp_path):
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for file in prepared.rglob("*"):
-        if file.is_file():
-            target = copy / file.relative_to(prepared)
-            target.parent.mkdir(exist_ok=True)
-            target.write_bytes(file.read_bytes())
+    copy = shutil.copytree(prepared, tmp_path / "copy")
     shard = next((copy / "frames").glob("*array_record*"))
     content = shard.read_bytes()
     shard.write_bytes(content[:-1])
@@ -169,6 +164,23 @@ def test_an_incomplete_copy_and_another_version_are_refused(prepared, tmp_path):
     marker.write_text(json.dumps({**json.loads(marker.read_text()), "format": 0}))
     with pytest.raises(InputError, match="was prepared by another version"):
         open_records(copy, "tracks")
+    for content in ("", "[]", "{}", '{"format": 1, "dataset": "tracks", "files": 3}'):
+        marker.write_text(content)
+        with pytest.raises(InputError, match=r"copy is not a prepared dataset \(records\.json"):
+            open_records(copy)
+
+
+@pytest.mark.parametrize("file", ["records.npy", "index/boxes.npy", "index/root.json"])
+def test_annotations_that_are_incomplete_or_missing_are_refused(prepared, tmp_path, file):
+    copy = shutil.copytree(prepared, tmp_path / "copy")
+    content = (copy / file).read_bytes()
+    for part in (content[:-1], b""):
+        (copy / file).write_bytes(part)
+        with pytest.raises(InputError, match=r"copy has annotations that are missing or incomp"):
+            open_records(copy)
+    (copy / file).unlink()
+    with pytest.raises(InputError, match=r"copy has annotations that are missing or incomp"):
+        open_records(copy)
 
 
 def test_missing_images_are_named_before_anything_is_written(root, tmp_path):
