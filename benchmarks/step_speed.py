@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from asymtrack_jax.benchmark.case import THREADS
 from asymtrack_jax.config import TrainConfig, model_config
 
-THREADS = len(os.sched_getaffinity(0))
 Step = Callable[[], Any]
 
 

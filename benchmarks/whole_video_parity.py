@@ -1,6 +1,6 @@
 """Compares `VideoTracker` with `Tracker` over a folder of sequences, and times both, alternating.
 
-`python -m benchmarks.whole_video_parity --data_dir D` (D/<sequence>/img/*.jpg and groundtruth.txt)
+`python -m benchmarks.whole_video_parity --data-dir D` (D/<sequence>/img/*.jpg and groundtruth.txt)
 prints one line per sequence: the largest difference of boxes, in pixels; the number of search crops
 with different squares; the largest difference of crops of the same square, in grey levels; with
 `--rounds N`, milliseconds per frame of both (medians of N rounds, without reading frames and
@@ -58,7 +58,7 @@ def compare_crops(model: Model) -> Callable[[np.ndarray, np.ndarray], int]:
 def main() -> None:
     """Compares and prints one line per sequence."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data_dir", type=Path, required=True)
+    parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--checkpoint")
     parser.add_argument("--chunk", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=0)

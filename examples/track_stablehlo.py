@@ -17,8 +17,9 @@ from jax import export
 
 if len(sys.argv) != 4:
     sys.exit(__doc__)
-folder, video, bbox = Path(sys.argv[1]), sys.argv[2], np.array(sys.argv[3].split(","), float)
-if bbox.shape != (4,) or not (bbox[2:] > 0).all():
+folder, video = Path(sys.argv[1]), sys.argv[2]
+bbox = np.genfromtxt([sys.argv[3]], delimiter=",")  # NaN for what is not a number
+if bbox.shape != (4,) or not (np.isfinite(bbox).all() and (bbox[2:] > 0).all()):
     sys.exit(f"error: a box is x,y,w,h in pixels, w and h positive; got {sys.argv[3]}")
 capture, modulation, score = cv2.VideoCapture(video), None, 1.0
 if not capture.isOpened():
@@ -43,6 +44,9 @@ def crop(frame: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray, int]:
 while (read := capture.read())[0]:
     frame = cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
     if modulation is None:
+        inside = np.minimum(bbox[:2] + bbox[2:], frame.shape[1::-1]) - np.maximum(bbox[:2], 0)
+        if min(inside) <= 0:
+            sys.exit("error: the box lies outside the frame")
         modulation = init_template(crop(frame, "template")[0])
     else:
         search, corner, side = crop(frame, "search")

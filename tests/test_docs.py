@@ -11,7 +11,8 @@ from asymtrack_jax.tracking import track
 from asymtrack_jax.video import sources
 from tests.models.sharded_search import CONFIG
 
-PAGE = Path(__file__).parents[1] / "docs" / "api.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "api.md"
 
 
 def test_the_page_of_the_api_runs(tmp_path, monkeypatch):
@@ -32,3 +33,16 @@ def test_the_page_of_the_api_runs(tmp_path, monkeypatch):
     assert page["boxes"].shape == (2, 4)
     assert page["gradient"].shape == page["template"].shape
     assert np.isfinite(page["gradient"]).all()
+
+
+def test_files_and_modules_that_the_pages_name_exist():
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "asymtrack_jax/weights/README.md"]
+    text = "\n".join(page.read_text() for page in pages)
+    files = set(re.findall(r"\b(?:tests|benchmarks|examples|recipes|docs)/[\w./]*\w", text))
+    modules = set(re.findall(r"python -m\s+((?:benchmarks|recipes|asymtrack_jax)\.[\w.]*\w)", text))
+    assert files
+    assert modules
+    assert not [name for name in files if not (ROOT / name).exists()]
+    for module in modules:
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module

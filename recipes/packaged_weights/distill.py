@@ -259,9 +259,11 @@ def onnx_teacher(path: Path) -> Teacher:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("teacher", type=Path)
+    parser.add_argument("teacher", type=Path, nargs="?")
     known, rest = parser.parse_known_args(arguments)
     chosen = parse(rest, "python -m recipes.packaged_weights.distill", __doc__)
+    if known.teacher is None:
+        raise InputError("the first argument must be the teacher, an ONNX file; see --help")
     distill(chosen.config, onnx_teacher(known.teacher), chosen.workdir)
 
 

@@ -11,7 +11,7 @@ detector confirms enough of its frames, and the target moves. `asymtrack prepare
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -21,10 +21,10 @@ import tyro
 from jaxtyping import Float
 
 from asymtrack_jax.boxes import cxcywh_to_xywh, iou
-from asymtrack_jax.data.sequences import Frame
+from asymtrack_jax.data.sequences import Frame, Sequence
+from asymtrack_jax.data.synthetic.writing import write_sequence
 from asymtrack_jax.errors import InputError, run_main
 from asymtrack_jax.evaluation.trackers import Factory, Tracker, make_factory
-from asymtrack_jax.files import atomic_directory
 from asymtrack_jax.video.sources import open_source
 
 SUFFIXES = {".avi", ".gif", ".mkv", ".mov", ".mp4", ".webm"}
@@ -33,6 +33,7 @@ LONGEST_SIDE = 720  # pixels of a labelled frame
 SEGMENT_FRAMES = 56
 LEAST_FRAMES = 10  # labelled frames of a track
 MOST_TRACKS = 3  # per segment
+QUALITY = 90  # of the JPEGs
 
 Boxes = Float[np.ndarray, "N 4"]  # xywh in pixels
 Detector = Callable[[Frame], Boxes]  # boxes by descending score
@@ -79,8 +80,7 @@ def label_videos(videos: Path, output: Path, detect: Detector, factory: Factory)
                 for frames in segments(read(path)):
                     for boxes in label(frames, detect, factory):
                         name = f"{number:05d}_{path.stem}_{count:06d}"
-                        with atomic_directory(output / name) as folder:
-                            write_sequence(folder, frames, boxes)
+                        write_sequence(Sequence(name, frames, boxes), output / name, QUALITY)
                         count += 1
             except (InputError, cv2.error) as error:
                 progress.write(f"passed over: {error}")
@@ -125,7 +125,7 @@ def segments(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
 
 
 def label(
-    frames: Sequence[Frame], detect: Detector, factory: Factory
+    frames: list[Frame], detect: Detector, factory: Factory
 ) -> list[Float[np.ndarray, "T 4"]]:
     """Returns the tracks of a segment, at most `MOST_TRACKS`: xywh in pixels, NaN where unknown."""
     if len(frames) < LEAST_FRAMES:
@@ -153,9 +153,9 @@ def _whole(boxes: Boxes, frame: Frame) -> Boxes:
 
 
 def _label_one(
-    frames: Sequence[Frame],
+    frames: list[Frame],
     bbox: Float[np.ndarray, "4"],
-    detections: Sequence[Boxes],
+    detections: list[Boxes],
     factory: Factory,
 ) -> Float[np.ndarray, "T 4"] | None:
     """Labels one target; None if it is lost, not confirmed by the detector, or does not move."""
@@ -181,7 +181,7 @@ def _label_one(
 
 
 def _follow(
-    tracker: Tracker, frames: Sequence[Frame], bbox: Float[np.ndarray, "4"]
+    tracker: Tracker, frames: list[Frame], bbox: Float[np.ndarray, "4"]
 ) -> Float[np.ndarray, "t 4"]:
     """Tracks a target until its score falls below 0.6."""
     tracker.init(frames[0], bbox)
@@ -199,15 +199,6 @@ def _moves(boxes: Boxes) -> bool:
     size = np.sqrt(boxes[:, 2:].prod(1))
     path = np.ptp(boxes[:, :2] + boxes[:, 2:] / 2, axis=0)
     return math.hypot(*path) > 0.4 * size.mean() or np.ptp(np.log(size**2)) > 0.3
-
-
-def write_sequence(folder: Path, frames: Sequence[Frame], boxes: Float[np.ndarray, "T 4"]) -> None:
-    """Writes a sequence in the layout of the dataset `folder`."""
-    (folder / "img").mkdir()
-    for number, frame in enumerate(frames, 1):
-        path = str(folder / "img" / f"{number:08d}.jpg")
-        cv2.imwrite(path, frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
-    np.savetxt(folder / "groundtruth.txt", boxes, fmt="%.2f", delimiter=",")
 
 
 def yolox(path: Path, least_score: float = 0.25) -> Detector:
@@ -255,7 +246,7 @@ def yolox(path: Path, least_score: float = 0.25) -> Detector:
     return detect
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Runs the command."""
     options = tyro.cli(Options, args=arguments, description=__doc__)
     factory = make_factory(options.tracker)

@@ -210,6 +210,8 @@ def test_stablehlo_example_follows_as_the_tracker_does(tmp_path, stablehlo, foll
         ("track_onnx.py", None, ["--init-bbox"], "1,2,30", None),
         ("track_onnx.py", None, ["--init-bbox"], "900,9,30,30", "error: no box was drawn, or it "),
         ("track_stablehlo.py", None, [], "1,2,30", "error: a box is x,y,w,h in pixels"),
+        ("track_stablehlo.py", None, [], "1,b,30,30", "error: a box is x,y,w,h in pixels"),
+        ("track_stablehlo.py", None, [], "900,9,30,30", "error: the box lies outside the frame"),
         ("track_stablehlo.py", "none.mp4", [], "1,2,30,30", "error: none.mp4 cannot be read"),
         ("track_stablehlo.py", None, [], None, "Tracks a target"),
     ],

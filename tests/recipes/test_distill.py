@@ -107,3 +107,12 @@ def test_results_come_in_order_and_reading_ahead_is_bounded():
         assert max(started) <= expected + 5
     with pytest.raises(ValueError, match="no thirty"):
         next(results)
+
+
+def test_help_is_shown_and_a_missing_teacher_is_named(capsys):
+    with pytest.raises(SystemExit) as ended:
+        distill.main(["--help"])
+    assert ended.value.code == 0
+    assert "distill nanotrack_backbone.onnx" in capsys.readouterr().out
+    with pytest.raises(InputError, match="the first argument must be the teacher"):
+        distill.main([])

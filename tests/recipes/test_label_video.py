@@ -97,7 +97,8 @@ def test_the_result_is_a_dataset(tmp_path: Path, capsys):
     assert label_video.label_videos(videos, tmp_path / "out", detect, Perfect) == 1
     assert "passed over" in capsys.readouterr().out
     (sequence,) = folder.read_sequences(tmp_path / "out")
-    assert len(sequence.boxes) == len(TRUTH)
+    np.testing.assert_allclose(sequence.boxes, TRUTH, atol=3)
+    assert sequence.frames[0].shape == (144, 256, 3)
 
 
 def test_a_tracker_without_scores_is_refused(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Writes rendered sequences in the layout that `data.readers.folder` reads."""
+"""Writes sequences in the layout that `data.readers.folder` reads."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from asymtrack_jax.files import atomic_directory
 def write_sequence(sequence: Sequence, folder: Path, jpeg_quality: int) -> None:
     """Writes a sequence's images and boxes atomically; does nothing if they exist already.
 
-    The files are `img/*.jpg` and `groundtruth.txt`, one line x,y,w,h per frame, nan where less than
-    a fifth of the target is visible.
+    The files are `img/*.jpg` and `groundtruth.txt`, one line x,y,w,h per frame, nan where the
+    target is absent or not visible.
 
     Args:
         sequence: the sequence to write.
@@ -22,7 +22,8 @@ def write_sequence(sequence: Sequence, folder: Path, jpeg_quality: int) -> None:
         jpeg_quality: quality of the images, 0 to 100.
 
     Raises:
-        InputError: the folder holds something else, or a frame's photograph cannot be read.
+        InputError: the folder holds something else, or a frame cannot be read.
+        OSError: the folder cannot be written.
     """
     boxes = sequence.boxes.copy()
     if sequence.visible is not None:
