@@ -11,10 +11,14 @@ from asymtrack_jax.errors import InputError
 Precision = Literal["default", "highest", "bfloat16"]  # see `compilation.set_precision`
 PRECISIONS = get_args(Precision)
 
+# Bounds the time and memory that a file can cost before its weights are checked. The largest number
+# in a published variant is 384, base's search size.
+_MAX_SETTING = 1024
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of an AsymTrack network (paper, section 3 and table 1).
+    """Sizes of an AsymTrack network (paper, section 3 and table 1); all in (0, 1024].
 
     Attributes:
         search_size: side of the square search crop, pixels; a multiple of 32.
@@ -41,6 +45,12 @@ class ModelConfig:
     feature_dim: int = 256
 
     def __post_init__(self):
+        for name, value in vars(self).items():
+            numbers = value if isinstance(value, tuple) else (value,)
+            if not all(0 < number <= _MAX_SETTING for number in numbers):  # false for NaN
+                raise InputError(
+                    f"{name} must be positive, with no number above {_MAX_SETTING}, got {value}"
+                )
         for name in ("search_size", "template_size"):
             size = getattr(self, name)
             if size < 32 or size % 32:
@@ -86,11 +96,6 @@ def variant_name(config: ModelConfig) -> str:
     return next((name for name, known in VARIANTS.items() if known == config), "custom")
 
 
-# Bounds the time and memory that a file can cost before its weights are checked. The largest number
-# in a published variant is 384, base's search size.
-_MAX_SETTING = 1024
-
-
 def model_config_from_dict(values: Mapping[str, Any]) -> ModelConfig:
     """Restores a configuration from `dataclasses.asdict` of it, as JSON.
 
@@ -111,18 +116,15 @@ def model_config_from_dict(values: Mapping[str, Any]) -> ModelConfig:
             ok = (
                 isinstance(value, list | tuple)
                 and len(value) == len(default)
-                and all(type(item) is int and 0 < item <= _MAX_SETTING for item in value)
+                and all(type(item) is int for item in value)
             )
             value = tuple(value) if ok else value
         elif isinstance(default, float):
-            ok = type(value) in (int, float) and 0 < value <= _MAX_SETTING
+            ok = type(value) in (int, float)
         else:
-            ok = type(value) is int and 0 < value <= _MAX_SETTING
+            ok = type(value) is int
         if not ok:
-            raise InputError(
-                f"model setting {name} should look like {default}, with no number above "
-                f"{_MAX_SETTING}, got {value!r}"
-            )
+            raise InputError(f"model setting {name} should look like {default}, got {value!r}")
         restored[name] = value
     return ModelConfig(**restored)
 
@@ -192,7 +194,8 @@ class TrainConfig:
         positive = ("batch_size", "epochs", "learning_rate", "clip_norm", "decay_epoch")
         _require(self, (*positive, "grad_accum_steps"), lambda value: value > 0, "positive")
         weights = ("giou_weight", "l1_weight", "corner_weight", "weight_decay", "warmup_steps")
-        _require(self, weights, lambda value: value >= 0, "0 or more")
+        factors = ("backbone_multiplier", "coupling_multiplier", "decay_factor", "layer_scale")
+        _require(self, (*weights, *factors), lambda v: v is None or not v < 0, "0 or more")
         _require(self, ("ema_decay",), lambda value: 0 <= value < 1, "in [0, 1)")
         if self.pairs_per_epoch < self.batch_size:
             raise InputError(
@@ -356,6 +359,8 @@ class DataConfig:
                 f"data.shares must have one number for each of data.sources "
                 f"{list(self.sources)}, got {list(self.shares)}"
             )
+        _require(self, ("shares",), lambda shares: not min(shares) <= 0, "positive numbers")
+        _require(self, ("validation",), bool, "at least one dataset")
         _require(self, ("max_gap",), lambda value: value > 0, "positive")
         _require(self, ("cache_bytes", "max_unreadable"), lambda value: value >= 0, "0 or more")
         if self.num_workers is not None:

@@ -47,6 +47,24 @@ def test_bad_settings_are_named(change, message):
         model_config_from_dict(values | change)
 
 
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [
+        (lambda: ModelConfig(depths=(0, 2, 1)), "depths"),
+        (lambda: ModelConfig(search_size=1056), "search_size"),
+        (lambda: ModelConfig(search_factor=0.0), "search_factor"),
+        (lambda: TrainConfig(backbone_multiplier=-0.1), "backbone_multiplier"),
+        (lambda: TrainConfig(layer_scale=-1.0), "layer_scale"),
+        (lambda: DataConfig(shares=(1.0, 0.0, 1.0, 1.0)), "shares"),
+        (lambda: DataConfig(validation=()), "validation"),
+    ],
+)
+def test_settings_out_of_range_are_named(setting, name):
+    """Before data are read; a checkpoint of such a network could not be read again."""
+    with pytest.raises(InputError, match=f"^{name} must be "):
+        setting()
+
+
 def test_missing_settings_are_named():
     with pytest.raises(InputError, match="search_size"):
         model_config_from_dict({})
