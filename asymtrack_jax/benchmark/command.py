@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -119,6 +120,8 @@ def check(options: BenchmarkOptions) -> None:
     ):
         if unknown := [value for value in given if value not in known]:
             raise InputError(f"{name}: unknown {', '.join(unknown)}; there are {', '.join(known)}")
+    if options.compare_python and not shutil.which(options.compare_python):
+        raise InputError(f"--compare-python: there is no program {options.compare_python}")
     if options.config and options.checkpoint:
         raise InputError("--config and --checkpoint: give one or the other")
     for source in options.checkpoint:

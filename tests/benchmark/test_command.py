@@ -128,6 +128,7 @@ def test_the_reason_of_a_process_that_fails_is_told(tmp_path):
         ({"precision": ("double",)}, "--precision: unknown double; there are "),
         ({"compare": ("torch", "caffe")}, "--compare: unknown caffe"),
         ({"functions": ("video", "film")}, "--functions: unknown film"),
+        ({"compare_python": "no/python"}, "--compare-python: there is no program no/python"),
         ({"config": (Path("a/tiny.py"), Path("b/tiny.py"))}, "two networks have the same name"),
         ({"config": (Path("none.py"),)}, "there is no configuration 'none.py'"),
         ({"checkpoint": (Path("none"),)}, "--checkpoint: there is no directory none"),
