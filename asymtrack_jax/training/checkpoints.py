@@ -102,7 +102,7 @@ class Checkpoints:
             self._manager.delete(old)
 
     def restore(self, state: TrainState) -> TrainState:
-        """Restores the last undamaged checkpoint, or returns `state` if there is none at all.
+        """Restores the last undamaged checkpoint, or returns `state` if none was completed.
 
         The first process chooses the checkpoint; all load it. Damaged later checkpoints are
         deleted with a warning, since the run will write those steps again.
@@ -121,12 +121,12 @@ class Checkpoints:
             if jax.process_index() == 0 and steps:
                 last = self._last_undamaged(steps)
         last = int(multihost_utils.broadcast_one_to_all(np.int32(last)))
-        if last < 0:
-            return state
-        target = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
-        )
-        restored: Any = self._manager.load(last, target)
+        restored: Any = state
+        if last >= 0:
+            target = jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+            )
+            restored = self._manager.load(last, target)
         for damaged in [step for step in steps if step > last]:
             self._manager.delete(damaged)
         return restored
@@ -190,11 +190,14 @@ class Checkpoints:
         return self._workdir / "checkpoints" / str(step)
 
     def _last_undamaged(self, steps: list[int]) -> int:
+        """Returns the step of the last undamaged checkpoint; -1 if none was completed."""
         for step in reversed(steps):
             problem = self._problem(step)
             if problem is None:
                 return step
             _log.warning("checkpoint %s is damaged: %s", self._folder(step), problem)
+        if not any((self._folder(step) / _RECORD).exists() for step in steps):
+            return -1  # the run was killed when it saved for the first time
         raise InputError(
             f"every checkpoint in {self._folder(steps[-1]).parent} is damaged; choose another "
             "workdir, or remove them to start again"

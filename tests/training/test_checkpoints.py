@@ -149,6 +149,14 @@ def test_what_a_killed_save_leaves_is_passed_over(workdir):
     assert steps(workdir) == ["5"]
 
 
+def test_a_run_that_is_killed_in_its_first_save_begins_again(workdir):
+    for step in ("5", "10"):
+        (workdir / "checkpoints" / step / "run.json").unlink()
+    state = small_state(0)
+    assert restore(workdir, state) is state
+    assert steps(workdir) == []
+
+
 def test_a_full_disk_is_one_line_and_costs_no_checkpoint(workdir):
     """As a process that may write no larger files, which tensorstore meets in the same way."""
     script = """
