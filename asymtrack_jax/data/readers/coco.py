@@ -19,8 +19,8 @@ LAYOUT = (
 )
 
 
-def parts(root: Path, split: str = "train2017") -> list[Part]:
-    """Lists the stills of a split: one still per object that is not a crowd.
+def parts(root: Path) -> list[Part]:
+    """Lists the stills of `train2017`: one still per object that is not a crowd.
 
     Small objects are included, as in the published training, whose filter of objects of at most 50
     pixels per side does not apply to stills. Objects without area are left out.
@@ -29,9 +29,9 @@ def parts(root: Path, split: str = "train2017") -> list[Part]:
         InputError: a folder is missing.
     """
     require_folder(root, LAYOUT)
-    images = f"images/{split}" if (root / "images" / split).is_dir() else split
+    images = "images/train2017" if (root / "images" / "train2017").is_dir() else "train2017"
     require_folder(root / images, LAYOUT)
-    file = root / "annotations" / f"instances_{split}.json"
+    file = root / "annotations" / "instances_train2017.json"
     return [Part((file,), functools.partial(_read, file, root / images))]
 
 

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Literal
 
 from asymtrack_jax.data.index import Part
 from asymtrack_jax.data.readers.benchmark import ALL, Selection, only_first, read_each
@@ -28,7 +29,6 @@ VAL_LAYOUT = (
     "00000001.jpg and so on, groundtruth.txt, cover.label and meta_info.ini"
 )
 LABELS = ("groundtruth.txt", "absence.label", "cover.label")
-SPLITS = ("train", "val", "vot_train", "vot_val")
 
 
 def read_validation(root: Path, selection: Selection = ALL) -> list[Sequence]:
@@ -83,7 +83,9 @@ def _read_test(folder: Path) -> Sequence:
     return Sequence(folder.name, images, only_first(boxes, len(images)))
 
 
-def parts(root: Path, split: str = "vot_train") -> list[Part]:
+def parts(
+    root: Path, split: Literal["train", "val", "vot_train", "vot_val"] = "vot_train"
+) -> list[Part]:
     """Lists the sequences of a split.
 
     The target is visible where it is neither absent nor fully occluded and its box has area.
@@ -94,11 +96,8 @@ def parts(root: Path, split: str = "vot_train") -> list[Part]:
             usual division of `train` without the sequences that VOT uses too.
 
     Raises:
-        InputError: a folder or a list is missing, the list is too short for the split, or the split
-            is unknown.
+        InputError: a folder or a list is missing, or the list is too short for the split.
     """
-    if split not in SPLITS:
-        raise InputError(f"unknown split {split!r} of GOT-10k; there are: {', '.join(SPLITS)}")
     part = "val" if split == "val" else "train"
     require_folder(root / part, LAYOUT)
     listing = root / part / "list.txt"

@@ -48,31 +48,22 @@ def _read_sequences(root: Path, names: Iterable[str], selection: Selection) -> l
     return read_each(root, LAYOUT, items, functools.partial(_read, root), selection)
 
 
-def parts(root: Path, split: str = "train") -> list[Part]:
-    """Lists the sequences of a split.
+def parts(root: Path) -> list[Part]:
+    """Lists the sequences that are not in the testing set: 1,120 if the folder is complete.
 
     The target is visible where it is neither fully occluded nor out of view and its box has area.
 
     Args:
         root: root folder, which holds one folder per class.
-        split: `test` for the 280 test sequences, all of which must exist; `train` for the other
-            sequences in the folder, 1,120 if it is complete.
 
     Raises:
-        InputError: the folder is missing or holds no such sequence, or the split is unknown.
+        InputError: the folder is missing or holds no such sequence.
     """
     require_folder(root, LAYOUT)
-    testing = split_list("lasot_testing_set")
-    if split == "test":
-        names = testing
-    elif split == "train":
-        classes = [path for path in natural_sorted(root) if path.is_dir()]
-        present = [
-            path.name for folder in classes for path in natural_sorted(folder) if path.is_dir()
-        ]
-        names = [name for name in present if "-" in name and name not in set(testing)]
-    else:
-        raise InputError(f"unknown split {split!r} of LaSOT; there are: train, test")
+    testing = set(split_list("lasot_testing_set"))
+    classes = [path for path in natural_sorted(root) if path.is_dir()]
+    present = [path.name for each in classes for path in natural_sorted(each) if path.is_dir()]
+    names = [name for name in present if "-" in name and name not in testing]
     if not names:
         raise InputError(f"no training sequences in {root}: {LAYOUT}")
     return [

@@ -5,6 +5,7 @@ import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -21,20 +22,18 @@ LAYOUT = (
 )
 
 
-def parts(root: Path, split: str = "tracks") -> list[Part]:
+def parts(root: Path, split: Literal["tracks", "stills"] = "tracks") -> list[Part]:
     """Lists the tracks, or the stills: one still per box of a photograph.
 
     Frames that boxes.csv does not list are not part of the track, nor counted in gaps.
 
     Args:
         root: root folder, which holds `tracks` and `stills`.
-        split: `tracks` or `stills`.
+        split: which of the two.
 
     Raises:
-        InputError: the folder is missing or empty, or the split is unknown.
+        InputError: the folder is missing or empty.
     """
-    if split not in ("tracks", "stills"):
-        raise InputError(f"unknown split {split!r} of {root}; there are: tracks, stills")
     require_folder(root / split, LAYOUT)
     if split == "stills":
         file = root / "stills" / "boxes.json"
