@@ -232,9 +232,9 @@ class Checkpoints:
 def fingerprint(config: Config) -> dict[str, Any]:
     """Returns the settings that determine what a run computes, by name, as JSON values.
 
-    Settings that may change when a run is resumed are left out: where the data is and how it is
-    read, validation, logging and checkpoints, and the number of epochs unless the learning rate
-    schedule depends on it.
+    Settings that may change when a run is resumed are left out: where the data and the initial
+    weights are, how data are read, validation, logging and checkpoints, and the number of epochs
+    unless the learning rate schedule depends on it.
     """
     data = ("sources", "shares", "max_gap", "augmentation", "synthetic")
     sections = ("model.", "train.", "seed", *(f"data.{name}" for name in data))
