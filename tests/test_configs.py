@@ -1,4 +1,5 @@
 import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,16 @@ def test_a_configuration_file_that_raises_is_named_with_its_line(
     assert first.startswith(f"--config: {path} raised ")
     assert message in first
     assert any(f'"{path}", line {len(content.splitlines())}' in line for line in trace)
+
+
+def test_a_configuration_file_may_import_from_the_current_folder(tmp_path: Path, monkeypatch):
+    """As the recipes do, by the console command too, whose path does not have that folder."""
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shared_settings.py").write_text("SEED = 7")
+    (tmp_path / "mine.py").write_text(
+        "from asymtrack_jax.config import Config\n"
+        "from shared_settings import SEED\n"
+        "def get_config():\n    return Config(seed=SEED)"
+    )
+    assert load_config("mine.py").seed == 7
