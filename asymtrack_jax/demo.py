@@ -232,15 +232,18 @@ def build_page(model: Model, folder: Path) -> gr.Blocks:
                     boxes_file = gr.DownloadButton("Download boxes", interactive=False)
         shown = [picture, curve, status, video_file, boxes_file]
         everything = [session, *shown]
-        page.load(open_clip, seed, everything)
-        seed.submit(open_clip, seed, everything)
-        video.change(open_video, video, everything)
-        # Not preprocessed, which would need the ffmpeg command to drop a sound that is not there.
-        recording.change(open_recording, recording, everything, preprocess=False)
-        picture.select(click, session, picture, show_progress="hidden")
-        reset.click(clear, session, everything)
+        running = start.click(run, session, shown, show_progress="hidden")
         halt.click(stop, session, queue=False)
-        start.click(run, session, shown, show_progress="hidden")
+        page.load(open_clip, seed, everything)
+        # Another video is opened after the tracking of the last one has been cancelled: otherwise a
+        # picture of that one may come last.
+        cancelled = {"fn": None, "cancels": running}
+        seed.submit(**cancelled).then(open_clip, seed, everything)
+        video.change(**cancelled).then(open_video, video, everything)
+        # Not preprocessed, which would need the ffmpeg command to drop a sound that is not there.
+        recording.change(**cancelled).then(open_recording, recording, everything, preprocess=False)
+        reset.click(**cancelled).then(clear, session, everything)
+        picture.select(click, session, picture, show_progress="hidden")
     return page
 
 

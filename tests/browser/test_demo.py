@@ -140,6 +140,25 @@ def test_two_targets_of_an_uploaded_video_are_tracked_and_saved(page, video, tmp
     assert download(page, "Download video", tmp_path / "video.mp4").stat().st_size > 1000
 
 
+def test_a_newly_opened_clip_ends_the_tracking_of_the_last_one(page, tmp_path):
+    with open_writer(tmp_path / "long.mp4", 25) as writer:
+        for _ in range(3000):
+            writer.write(np.zeros((*SIZE, 3), np.uint8))
+    page.get_by_role("tab", name="Video file").click()
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "long.mp4")
+    shown(page, "image.naturalHeight === value", SIZE[0])
+    click(page, 20, 20)
+    click(page, 60, 60)
+    page.get_by_role("button", name="Track").click()
+    page.wait_for_function("document.querySelector('#status').innerText.includes('Frame')")
+    page.get_by_role("tab", name="Rendered clip").click()
+    page.get_by_label("Seed").press("Enter")
+    shown(page, "image.naturalHeight !== value", SIZE[0])
+    page.wait_for_timeout(1000)
+    assert shown(page, "true")[0] != SIZE[0]
+    assert not page.inner_text("#status").strip()
+
+
 def test_tracking_without_a_box_asks_for_one(page):
     page.get_by_role("button", name="Clear boxes").click()
     page.get_by_role("button", name="Track").click()
