@@ -1,7 +1,6 @@
 """Scores result files by a protocol, and compares trackers on their common sequences."""
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -266,8 +265,7 @@ def ordered(report: Report) -> list[str]:
     First those on which trackers differ most, or for a single tracker those with the lowest main
     measure; last those without a frame that is counted.
     """
-    if len(report.trackers) == 1:
-        lowest = worst(report)
-        return lowest + [name for name in report.names if name not in lowest]
-    spreads = {name: report.spread(name) for name in report.names}
-    return sorted(spreads, key=lambda name: (math.isnan(spreads[name]), -spreads[name]))
+    counted = worst(report)
+    if len(report.trackers) > 1:
+        counted.sort(key=report.spread, reverse=True)
+    return counted + [name for name in report.names if name not in counted]

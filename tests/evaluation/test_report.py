@@ -140,6 +140,14 @@ def test_tables_begin_with_what_tells_trackers_apart(tmp_path):
     assert report.ordered(compare(good, bad)) == ["c", "a", "b"]
 
 
+def test_tables_end_with_what_counts_no_frame(tmp_path):
+    unseen = sequence("unseen", visible=np.zeros(4, bool), size=(100, 100))
+    alike = dict.fromkeys(["unseen", "a", "b", "c"], 5)
+    folders = [write(tmp_path / name, alike) for name in ("x", "y")]
+    compared = compare(*folders, protocol="got10k", sequences=[unseen, *SIZED])
+    assert report.ordered(compared) == ["a", "b", "c", "unseen"]
+
+
 def test_published_numbers_stand_beside_ones_own(tmp_path):
     folder = write(tmp_path, {"a": 0, "b": 0, "c": 0})
     lasot = report.compare("lasot", PROTOCOLS["lasot"], [folder], SEQUENCES, num_sequences=280)
