@@ -4,8 +4,9 @@
   $ asymtrack evaluate --dataset lasot --data-dir D --results R1 --results NAME=R2
   $ asymtrack evaluate --dataset folder --data-dir D --tracker asymtrack --tracker opencv:mil
 
-The output folder gets boxes/ (one result file per sequence, and a manifest), report.html, which any
-browser opens, report.md, report.json and pictures. Finished sequences are skipped, so the same
+The output folder gets boxes/ (one result file per sequence, and a manifest; with --tracker, one
+such folder per tracker, TRACKER/boxes/), report.html, which any browser opens, report.md,
+report.json and pictures. Finished sequences are skipped, so the same
 command resumes after any interruption. The exit status is 1 if a sequence failed, 130 after Ctrl-C.
 """
 

@@ -59,8 +59,8 @@ class EvaluateOptions:
             object with init(frame, bbox) and update(frame).
         results: a folder of result files to score, PATH or NAME=PATH; may be repeated. Nothing is
             tracked then, unless --tracker is given too.
-        origin: coordinate of the top-left pixel in result files; by default as in the field's own,
-            1 for otb100 and else 0.
+        origin: x and y of the top-left pixel in result files; by default what their manifest says,
+            or else 1 for otb100 and 0 for all others.
         precision: float32 (highest), what the platform takes for it (default), or bfloat16, meant
             for accelerators.
         output: folder to write; by default results/DATASET, or results/DATASET_comparison with

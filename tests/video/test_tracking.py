@@ -168,20 +168,28 @@ def test_the_true_box_is_drawn_and_compared(tmp_path, monkeypatch):
 
 
 def test_summary_gives_what_is_known():
-    bboxes = np.array([[0, 0, 10, 10], [0, 0, 10, 10], [5, 0, 10, 10]], float)
-    zeros = np.zeros(3, int)
-    tracks = Tracks(3, np.arange(3), zeros, bboxes, np.ones(3))
+    bboxes = np.array([[x, 0, 10, 10] for x in (0, 0, 5, 90, 0, 0)], float)
+    frames, targets = np.array([0, 1, 2, 2, 3, 4]), np.array([0, 0, 0, 1, 0, 0])
+    tracks = Tracks(5, frames, targets, bboxes, np.ones(6))
     paths = Path("x/out.mp4"), Path("x/out.csv")
     truth = np.tile([[0.0, 0.0, 10.0, 10.0]], (8, 1))
+    truth[3], truth[4] = 0, np.nan  # absent, unknown
     source = FrameSource(FRAME, iter([]), num_frames=8, truth=truth)
     text = summary(TrackingResult(tracks, 12.34, False), source, *paths)
-    assert "3 of 8 frames, 1 target(s): x/out.mp4 and x/out.csv" in text
+    assert "5 of 8 frames, 2 target(s): x/out.mp4 and x/out.csv" in text
     assert "12.3 frames/s" in text
     assert "mean IoU with the true boxes: 0.667" in text
-    first = Tracks(1, *(column[:1] for column in (zeros, zeros, bboxes, np.ones(3))))
+    first = Tracks(1, *(column[:1] for column in (frames, targets, bboxes, np.ones(6))))
     source = FrameSource(FRAME, iter([]), truth=truth)
     text = summary(TrackingResult(first, np.nan, True), source, *paths)
     assert text == "interrupted: 1 frames, 1 target(s): x/out.mp4 and x/out.csv"
+
+
+def test_neither_the_first_frame_nor_compilation_counts_in_a_rate():
+    seconds = [np.nan, 9.0, *[0.1] * 3]
+    for window in (2, 3, 4, 5, None):
+        assert tracking.update_rate(seconds, window) == pytest.approx(10)
+    assert np.isnan(tracking.update_rate(seconds[:2]))
 
 
 def test_boxes_come_from_the_command_the_truth_or_the_person(monkeypatch):

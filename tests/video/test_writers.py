@@ -42,6 +42,15 @@ def test_without_frames_nothing_is_written(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_frames_that_cannot_be_written_leave_nothing(tmp_path):
+    with (
+        pytest.raises(InputError, match=r"cannot write frames of size \(1, 1\)"),
+        VideoWriter(tmp_path / "a.mp4", 25.0) as video,
+    ):
+        video.write(plain(0, (1, 1)))
+    assert not list(tmp_path.iterdir())
+
+
 def test_frames_of_another_size_are_letterboxed(tmp_path):
     with VideoWriter(tmp_path / "a.mp4", 25.0) as video:
         video.write(plain(250))
