@@ -5,6 +5,7 @@ from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.evaluation import report, tables
 from asymtrack_jax.evaluation.benchmarks import BENCHMARKS
+from asymtrack_jax.evaluation.bootstrap import difference_interval
 from asymtrack_jax.evaluation.protocols import PROTOCOLS
 from asymtrack_jax.evaluation.published import published
 from asymtrack_jax.evaluation.results import ResultFolder
@@ -131,6 +132,13 @@ def test_the_interval_of_a_difference_covers_it_and_needs_two_sequences(tmp_path
     # One of three sequences differs, by 75/100 of 95.24: from all draws of it to none.
     assert other.interval == (pytest.approx(-71.43, abs=0.01), 0)
     assert compare(bad, good, sequences=SEQUENCES[:1]).trackers[1].interval is None
+
+
+def test_the_interval_weighs_sequences():
+    differs, weights = np.array([0.0, 0, 0, 0, 8]), np.array([1.0, 1, 1, 1, 4])
+    # The last one is drawn from 0 to 3 times out of 5 in 95 % of the draws.
+    expected = (0, pytest.approx(8 * 3 * 4 / (3 * 4 + 2)))
+    assert difference_interval(differs, np.zeros(5), weights) == expected
 
 
 def test_tables_begin_with_what_tells_trackers_apart(tmp_path):

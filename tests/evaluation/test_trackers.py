@@ -91,7 +91,7 @@ class FakeOpenCV:
 
     def init(self, frame, bbox):
         assert all(isinstance(value, int) for value in bbox)
-        self.bbox = bbox
+        self.blue, self.bbox = int(frame[0, 0, 0]), bbox
 
     def update(self, frame):
         return bool(frame[0, 0, 0]), (int(frame[0, 0, 0]), 2, 3, 4)
@@ -104,14 +104,16 @@ def test_opencv_gets_bgr_and_integers_and_keeps_the_last_box(monkeypatch):
     monkeypatch.setattr(
         cv2,
         "TrackerCSRT_create",
-        lambda values: created.append(values) or FakeOpenCV(),
+        lambda values: created.append((values, tracker := FakeOpenCV())) or tracker,
         raising=False,
     )
     slots = trackers.SingleSlot(trackers.make_factory("opencv:csrt?use_hog=false&padding=2"))
-    slots.start(0, FRAME, BBOX)
-    assert vars(created[0]) == {"use_hog": False, "padding": 2.0, "window_function": "hann"}
     blue = FRAME.copy()
     blue[..., 2] = 7
+    slots.start(0, blue, BBOX)
+    ((values, tracker),) = created
+    assert vars(values) == {"use_hog": False, "padding": 2.0, "window_function": "hann"}
+    assert (tracker.blue, tracker.bbox) == (7, [20, 11, 16, 12])
     for frame, x in ((FRAME, 20.4), (blue, 7), (FRAME, 7)):
         bbox, score = slots.advance({0: frame})[0]
         assert bbox[0] == x

@@ -44,9 +44,11 @@ def test_an_existing_directory_is_kept_unless_told_otherwise(directory, variable
     with pytest.raises(InputError, match="exists"):
         checkpoint.save(directory, CONFIG, variables, {})
     assert (directory / checkpoint.FILE_NAME).read_bytes() == before
+    (directory / "opened before").hardlink_to(directory / checkpoint.FILE_NAME)
     checkpoint.save(directory, CONFIG, variables, {"made": "again"}, overwrite=True)
     assert checkpoint.read(directory).metadata == {"made": "again"}
     assert (directory / "notes.txt").read_text() == "mine"
+    assert (directory / "opened before").read_bytes() == before  # replaced, not written into
 
 
 @pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float16, np.float64])

@@ -84,6 +84,9 @@ def test_output_that_is_not_finite_is_nan_and_harms_no_other_slot(model, monkeyp
     found = slots.advance({0: clip[1], 1: clip[1]})
     assert sorted(np.isnan(bbox).all() for bbox, _ in found.values()) == [False, True]
     assert sorted(np.isfinite(bbox).all() for bbox, _ in found.values()) == [False, True]
+    assert min(score for _, score in found.values()) == 0
+    found = slots.advance({0: clip[2], 1: clip[2]})
+    assert all(np.isfinite(bbox).all() for bbox, _ in found.values())
 
 
 @KINDS

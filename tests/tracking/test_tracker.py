@@ -39,6 +39,15 @@ def test_one_target(tracker):
     assert 0 < score <= 1
 
 
+def test_what_the_caller_does_with_a_box_does_not_move_the_target(model, tracker):
+    undisturbed = Tracker(model)
+    undisturbed.init(frame(), BBOX)
+    for seed in (1, 2):
+        bbox, _ = tracker.update(frame(seed=seed))
+        np.testing.assert_array_equal(bbox, undisturbed.update(frame(seed=seed))[0])
+        bbox += 9
+
+
 def test_several_targets_are_each_what_one_would_be(model):
     several = np.array([BBOX, [80.0, 50.0, 20.0, 30.0], [0.0, 0.0, 15.0, 15.0]])
     together = Tracker(model)
@@ -197,14 +206,15 @@ def test_targets_come_and_go_without_touching_the_others(model):
     assert_follows(tracker, alone, 4)
     tracker.reinit(2, frame(seed=4), OTHERS[0])
     alone[2] = one(4, OTHERS[0])
-    assert tracker.add(frame(seed=4), BBOX) == 3
-    alone[3] = one(4, BBOX)
+    for target, bbox in enumerate((BBOX, OTHERS[1]), start=3):  # the second, to three
+        assert tracker.add(frame(seed=4), bbox) == target
+        alone[target] = one(4, bbox)
     assert_follows(tracker, alone, 5)
     for target in list(alone):
         tracker.remove(target)
     bboxes, scores = tracker.update(frame(seed=7))
     assert (bboxes.shape, scores.shape) == ((0, 4), (0,))
-    assert tracker.add(frame(seed=7), BBOX) == 4
+    assert tracker.add(frame(seed=7), BBOX) == 5
     tracker.init(frame(seed=7), BBOX)
     assert tracker.ids == [0]
     assert tracker.update(frame(seed=8))[0].shape == (4,)

@@ -121,7 +121,7 @@ def test_another_video_of_the_size_compiles_nothing(clips, bboxes, events):
 @pytest.mark.parametrize("many", [False, True])
 def test_what_is_not_finite_is_told_and_changes_nothing(clips, bboxes, many):
     tracker, white = VideoTracker(Stub(), 4), clips.copy()
-    white[1, 7] = 255
+    white[1, 7] = white[0, 8] = 255  # the earlier one is told
     good, bad, box = (clips, white, bboxes) if many else (clips[1], white[1], bboxes[1])
     frames = slice(3, 10)
     before, after = (..., slice(1, 3), *[slice(None)] * 3), (..., frames, *[slice(None)] * 3)
