@@ -1,7 +1,9 @@
 """Writers of video files and GIF animations, which leave no incomplete files."""
 
+import fcntl
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -51,6 +53,7 @@ class VideoWriter:
         self.path, self._fps = path, fps
         self._partial = path.with_name(f".{path.stem}.partial{path.suffix}")
         self._writer: cv2.VideoWriter | None = None
+        self._lock: BinaryIO | None = None  # of the partial file
         self._size = (0, 0)  # height, width
         self._count = 0
 
@@ -64,9 +67,10 @@ class VideoWriter:
         """Appends a frame, uint8 RGB [H, W, 3].
 
         Raises:
-            InputError: OpenCV cannot write such a video here.
+            InputError: OpenCV cannot write such a video here, or another writer writes it already.
         """
         if self._writer is None:
+            self._lock = _locked(self._partial, self.path)
             self._size = frame.shape[:2]
             codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
             self._writer = cv2.VideoWriter(str(self._partial), codec, self._fps, self._size[::-1])
@@ -82,20 +86,34 @@ class VideoWriter:
             InputError: the video on disk is incomplete, for example because the disk is full:
                 OpenCV does not report failed writes.
         """
-        if self._writer is None:
+        if self._writer is None or self._lock is None:
             return
         self._writer.release()
         self._writer = None
-        if not self._count:
-            self._partial.unlink(missing_ok=True)
-            return
-        written = cv2.VideoCapture(str(self._partial))
-        count = written.get(cv2.CAP_PROP_FRAME_COUNT)
-        written.release()
-        if count != self._count:
-            self._partial.unlink(missing_ok=True)
-            raise InputError(f"{self.path} could not be written completely: is the disk full?")
-        self._partial.replace(self.path)
+        with self._lock:
+            if not self._count:
+                self._partial.unlink(missing_ok=True)
+                return
+            written = cv2.VideoCapture(str(self._partial))
+            count = written.get(cv2.CAP_PROP_FRAME_COUNT)
+            written.release()
+            if count != self._count:
+                self._partial.unlink(missing_ok=True)
+                raise InputError(f"{self.path} could not be written completely: is the disk full?")
+            self._partial.replace(self.path)
+
+
+def _locked(partial: Path, path: Path) -> BinaryIO:
+    """Opens a partial file and locks it until it is closed, so that only one writer writes it."""
+    file = partial.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise InputError(f"{path} is being written by another process: choose another") from error
+    except OSError:  # some network file systems have no locks
+        pass
+    return file
 
 
 class GifWriter:

@@ -42,6 +42,20 @@ def test_without_frames_nothing_is_written(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_only_one_writer_writes_a_video(tmp_path):
+    with VideoWriter(tmp_path / "a.mp4", 25.0) as first:
+        first.write(plain(0))
+        with (
+            pytest.raises(InputError, match="being written by another process"),
+            VideoWriter(tmp_path / "a.mp4", 25.0) as second,
+        ):
+            second.write(plain(0))
+        first.write(plain(0))
+    assert open_source(str(tmp_path / "a.mp4")).num_frames == 2
+    assert len(list(tmp_path.iterdir())) == 1
+    write_video(tmp_path / "a.mp4", [0])
+
+
 def test_frames_that_cannot_be_written_leave_nothing(tmp_path):
     with (
         pytest.raises(InputError, match=r"cannot write frames of size \(1, 1\)"),
