@@ -9,7 +9,7 @@ import asymtrack_jax
 from asymtrack_jax import TrackedVideo, Tracker, track
 from asymtrack_jax.errors import InputError
 from asymtrack_jax.video import drawing, window
-from asymtrack_jax.video.sources import open_source, source_of
+from asymtrack_jax.video.sources import FrameSource, open_source, source_of
 from asymtrack_jax.video.tracks import read_track
 from tests.tracking.test_tracker import BBOX, frame
 from tests.video.frames import FakeTracker, plain, write_video
@@ -113,6 +113,18 @@ def test_frames_that_can_be_read_only_once(read_once, tmp_path):
         read_once.save(tmp_path / "again.gif")
     assert [path.name for path in tmp_path.iterdir()] == ["out.gif"]
     assert len(read_once.boxes) == 4
+
+
+def test_a_camera_is_not_opened_again(model, monkeypatch, tmp_path):
+    opened = []
+    camera = FrameSource(FRAMES[0], iter(FRAMES))
+    module = sys.modules["asymtrack_jax.tracking.track"]
+    monkeypatch.setattr(module, "open_source", lambda name: opened.append(name) or camera)
+    found = track(0, BOX, model=model)
+    assert found.boxes.shape == (4, 4)
+    with pytest.raises(InputError, match="only once"):
+        found.save(tmp_path / "out.mp4")
+    assert opened == ["0"]
 
 
 def test_the_input_is_never_overwritten(tmp_path):
