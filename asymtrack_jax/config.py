@@ -195,6 +195,7 @@ class TrainConfig:
         _require(self, (*positive, "grad_accum_steps"), lambda value: value > 0, "positive")
         weights = ("giou_weight", "l1_weight", "corner_weight", "weight_decay", "warmup_steps")
         factors = ("backbone_multiplier", "coupling_multiplier", "decay_factor", "layer_scale")
+        # Not `v >= 0`: `Config` names settings that are not finite.
         _require(self, (*weights, *factors), lambda v: v is None or not v < 0, "0 or more")
         _require(self, ("ema_decay",), lambda value: 0 <= value < 1, "in [0, 1)")
         if self.pairs_per_epoch < self.batch_size:

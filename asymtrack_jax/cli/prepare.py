@@ -17,6 +17,7 @@ from asymtrack_jax.cli.arguments import parse
 from asymtrack_jax.data.datasets import read_index
 from asymtrack_jax.data.pipeline import num_cores
 from asymtrack_jax.data.prepare import CropOptions, prepare_crops, prepare_frames
+from asymtrack_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +44,13 @@ class PrepareOptions:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prepares the dataset, and prints the numbers of sequences and frames."""
+    """Prepares the dataset, and prints the numbers of sequences and frames.
+
+    Raises:
+        InputError: an option is invalid, or the dataset cannot be read or cropped.
+    """
     options = parse(PrepareOptions, arguments, "prepare", __doc__)
+    _check(options)
     index = read_index(options.dataset, options.data_dir)
     if options.crops:
         index = prepare_crops(
@@ -53,3 +59,13 @@ def main(arguments: Sequence[str]) -> None:
     else:
         prepare_frames(index, options.dataset, options.output)
     print(f"{options.output}: {len(index)} sequences, {len(index.boxes)} frames")
+
+
+def _check(options: PrepareOptions) -> None:
+    """Raises `InputError` for the first invalid option, before the dataset is read."""
+    if options.num_threads < 1:
+        raise InputError(f"--num-threads must be at least 1, got {options.num_threads}")
+    if not options.crops and options.crop != CropOptions():
+        raise InputError("sizes, numbers and quality of crops need --crops")
+    if options.output.exists():
+        raise InputError(f"--output {options.output} exists already: choose a new folder")

@@ -367,3 +367,17 @@ def test_sequences_that_become_too_short_are_left_out(moving, tmp_path):
 def test_numbers_that_make_no_crops_are_refused(options):
     with pytest.raises(InputError, match=r"frames_per_sequence must be at|crops need a pos"):
         CropOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--reach", "4"], "need --crops"),
+        (["--crops", "--num-threads=0"], "--num-threads must be at least 1, got 0"),
+        (["--output", "."], r"--output \. exists already"),
+    ],
+)
+def test_options_are_checked_before_the_dataset_is_read(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message):
+        main(["--dataset", "tracks", "--data-dir", "none", "--output", "out", *arguments])
