@@ -37,7 +37,8 @@ class AsymTrack(nn.Module):
     def setup(self):
         """Builds the layers that both streams share."""
         self.backbone = Backbone(self.config, self.fused, self.frozen_stages)
-        self.neck = nn.Dense(self.config.feature_dim)
+        init = nn.initializers.zeros if self.fused else nn.initializers.lecun_normal()
+        self.neck = nn.Dense(self.config.feature_dim, kernel_init=init)
         self.head = CornerHead(self.fused)
 
     def init_template(self, template: Float[Array, "B Z Z 3"]) -> Modulation:

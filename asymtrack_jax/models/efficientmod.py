@@ -52,15 +52,15 @@ class BasicBlock(nn.Module):
         """Computes the output features."""
         C = x.shape[-1]
         normed = PlainNorm()(x) if self.fused else LayerNorm(name="norm")(x)
-        context = dense(C, name="context_in")(normed)
-        context = gelu(DepthwiseConv(name="context_conv")(context))
-        context = dense(C, name="context_out")(context)
-        hidden = dense(self.expansion * C, name="fc1")(normed)
+        context = dense(C, fused=self.fused, name="context_in")(normed)
+        context = gelu(DepthwiseConv(fused=self.fused, name="context_conv")(context))
+        context = dense(C, fused=self.fused, name="context_out")(context)
+        hidden = dense(self.expansion * C, fused=self.fused, name="fc1")(normed)
         if self.expansion > 1:
             hidden = gelu(hidden)
         # Not jnp.tile: XLA does not vectorise loops fused with it on CPUs.
         hidden *= jnp.concatenate([context] * self.expansion, axis=-1)
-        out = dense(C, name="fc2")(hidden)
+        out = dense(C, fused=self.fused, name="fc2")(hidden)
         if not self.fused:
             out *= self.param("gamma", nn.initializers.constant(1e-4), (C,))
         return x + out
@@ -91,13 +91,13 @@ class AttentionBlock(nn.Module):
         norm = PlainNorm if self.fused else LayerNorm
         inner = self.num_heads * self.head_dim
         self.norm1 = norm()
-        self.query = dense(inner, use_bias=self.fused)
-        self.key = dense(inner, use_bias=self.fused)
-        self.value = dense(inner, use_bias=self.fused)
-        self.proj = dense(self.dim)
+        self.query = dense(inner, fused=self.fused, use_bias=self.fused)
+        self.key = dense(inner, fused=self.fused, use_bias=self.fused)
+        self.value = dense(inner, fused=self.fused, use_bias=self.fused)
+        self.proj = dense(self.dim, fused=self.fused)
         self.norm2 = norm()
-        self.fc1 = dense(self.mlp_ratio * self.dim)
-        self.fc2 = dense(self.dim)
+        self.fc1 = dense(self.mlp_ratio * self.dim, fused=self.fused)
+        self.fc2 = dense(self.dim, fused=self.fused)
 
     def keys_values(
         self, z: Float[Array, "B h w C"]
@@ -177,13 +177,13 @@ class Stage(nn.Module):
         """Builds the layers, which both streams share."""
         self.blocks = [BasicBlock((1, 6)[i % 2], self.fused) for i in range(self.depth)]
         if self.num_kernels:
-            self.modulation = TemplateModulation(self.dim, self.num_kernels, self.fused)
+            self.modulation = TemplateModulation(self.dim, self.num_kernels, fused=self.fused)
         self.perception = ObjectPerceptionEnhancement(self.fused)
         if self.num_heads:
             self.attention = AttentionBlock(
                 self.dim, self.num_heads, self.head_dim, fused=self.fused
             )
-        self.downsample = PatchEmbed(self.out_channels, kernel_size=3, stride=2)
+        self.downsample = PatchEmbed(self.out_channels, kernel_size=3, stride=2, fused=self.fused)
 
     def encode_template(
         self, z: Float[Array, "B H W C"]
@@ -233,7 +233,7 @@ class Backbone(nn.Module):
     def setup(self):
         """Builds the layers, which both streams share."""
         c, fused = self.config, self.fused
-        self.patch_embed = PatchEmbed(c.widths[0], kernel_size=7, stride=4)
+        self.patch_embed = PatchEmbed(c.widths[0], kernel_size=7, stride=4, fused=fused)
         self.stage1 = Stage(c.widths[0], c.widths[1], c.depths[0], fused=fused)
         self.stage2 = Stage(c.widths[1], c.widths[2], c.depths[1], c.num_kernels[0], fused=fused)
         self.stage3 = Stage(

@@ -42,11 +42,11 @@ class CornerTower(nn.Module):
         """Computes the score map, before softmax."""
         C = x.shape[-1]
         for i, channels in enumerate((C, C // 2, C // 4, C // 8), start=1):
-            x = conv(x.shape[-1], channels, 3, name=f"conv{i}")(x)
+            x = conv(x.shape[-1], channels, 3, fused=self.fused, name=f"conv{i}")(x)
             if not self.fused:
                 x = BatchNorm(name=f"norm{i}")(x, train=train)
             x = nn.relu(x)
-        return conv(x.shape[-1], 1, 1, name="score")(x)[..., 0]
+        return conv(x.shape[-1], 1, 1, fused=self.fused, name="score")(x)[..., 0]
 
 
 class CornerHead(nn.Module):

@@ -1,6 +1,10 @@
 """Layers that the network is made of, with PyTorch's constants.
 
 Features are NHWC, so linear layers and norms act on the last axis.
+
+With `fused`, all initialisers are zeros: the fused form's variables are computed from the training
+form's, never drawn, but Flax traces each initialiser in each call to compare shapes, which takes
+three times as long for random ones (docs/performance.md, Start-up).
 """
 
 import functools
@@ -39,9 +43,11 @@ def uniform_bias(fan_in: int) -> nn.initializers.Initializer:
     return init
 
 
-def dense(features: int, *, use_bias: bool = True, name: str | None = None) -> nn.Dense:
+def dense(
+    features: int, *, fused: bool, use_bias: bool = True, name: str | None = None
+) -> nn.Dense:
     """Returns a linear layer with the backbone's initialisers."""
-    init = nn.initializers.normal(0.02)
+    init = nn.initializers.zeros if fused else nn.initializers.normal(0.02)
     return nn.Dense(features, use_bias=use_bias, kernel_init=init, name=name)
 
 
@@ -51,6 +57,7 @@ def conv(
     kernel_size: int,
     stride: int = 1,
     *,
+    fused: bool,
     name: str | None = None,
 ) -> nn.Conv:
     """Returns a convolution with a square kernel, padded by half of it on every side.
@@ -62,8 +69,8 @@ def conv(
         (kernel_size, kernel_size),
         strides=stride,
         padding=kernel_size // 2,
-        kernel_init=uniform_fan_in,
-        bias_init=uniform_bias(in_channels * kernel_size**2),
+        kernel_init=nn.initializers.zeros if fused else uniform_fan_in,
+        bias_init=nn.initializers.zeros if fused else uniform_bias(in_channels * kernel_size**2),
         name=name,
     )
 
@@ -74,11 +81,13 @@ class PatchEmbed(nn.Module):
     out_channels: int
     kernel_size: int
     stride: int
+    fused: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
         """Downsamples the features by the stride."""
-        x = conv(x.shape[-1], self.out_channels, self.kernel_size, self.stride, name="conv")(x)
+        size, stride, fused = self.kernel_size, self.stride, self.fused
+        x = conv(x.shape[-1], self.out_channels, size, stride, fused=fused, name="conv")(x)
         return LayerNorm(name="norm")(x)
 
 
@@ -86,13 +95,17 @@ class DepthwiseConv(nn.Module):
     """Depthwise convolution, 7 x 7 by default, padded to keep the size."""
 
     kernel_size: int = 7
+    fused: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
         """Filters each channel separately."""
         size, channels = self.kernel_size, x.shape[-1]
-        kernel = self.param("kernel", uniform_fan_in, (size, size, 1, channels))
-        bias = self.param("bias", uniform_bias(size**2), (channels,))
+        kernel_init, bias_init = uniform_fan_in, uniform_bias(size**2)
+        if self.fused:
+            kernel_init = bias_init = nn.initializers.zeros
+        kernel = self.param("kernel", kernel_init, (size, size, 1, channels))
+        bias = self.param("bias", bias_init, (channels,))
         return depthwise_conv(x, kernel) + bias
 
 

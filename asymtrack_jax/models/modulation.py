@@ -44,11 +44,11 @@ class TemplateModulation(nn.Module):
 
     def setup(self):
         """Builds the layers of both streams."""
-        self.template_assignment = dense(self.num_kernels)
-        self.search_assignment = dense(self.num_kernels)
-        self.kernel_weights = dense(KERNEL_WIDTH + self.num_kernels)
+        self.template_assignment = dense(self.num_kernels, fused=self.fused)
+        self.search_assignment = dense(self.num_kernels, fused=self.fused)
+        self.kernel_weights = dense(KERNEL_WIDTH + self.num_kernels, fused=self.fused)
         self.prototype_norm = LayerNorm()
-        self.gate = dense(1)
+        self.gate = dense(1, fused=self.fused)
         self.norm = LayerNorm()
 
     def kernels(self, z: Float[Array, "B H W C"]) -> DynamicKernels:

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float
 
-from asymtrack_jax.models.layers import LayerNorm, uniform_fan_in
+from asymtrack_jax.models.layers import LayerNorm
 
 NUM_BRANCHES = 3
 
@@ -27,7 +27,7 @@ class ObjectPerceptionEnhancement(nn.Module):
         """Computes the enhanced features."""
         C = x.shape[-1]
         if self.fused:
-            kernel = self.param("kernel", uniform_fan_in, (3, 3, C, C))
+            kernel = self.param("kernel", nn.initializers.zeros, (3, 3, C, C))
         else:
             init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform", batch_axis=0)
             branches = self.param("branches", init, (NUM_BRANCHES, 3, 3, C, C))

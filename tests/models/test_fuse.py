@@ -3,6 +3,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from asymtrack_jax.config import VARIANTS
@@ -17,6 +18,15 @@ def test_the_result_is_what_the_fused_network_expects(variables):
     fused, expected = fuse(variables), abstract_variables(CONFIG, fused=True)
     assert jax.tree.structure(fused) == jax.tree.structure(expected)
     assert jax.tree.map(np.shape, fused) == jax.tree.map(np.shape, expected)
+
+
+def test_the_fused_form_has_no_random_initialisers():
+    # Flax traces each of them in every call; random ones take a tenth of the start-up.
+    image = jnp.zeros((1, 64, 64, 3))
+    drawn = AsymTrack(CONFIG, fused=True).init(jax.random.key(0), image, image)
+    leaves = jax.tree.leaves_with_path(drawn)
+    random = [jax.tree_util.keystr(path) for path, leaf in leaves if np.ptp(leaf) > 0]
+    assert random == []
 
 
 def test_the_source_is_left_alone(variables):
