@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+WARM_UP_SECONDS = 0.15
 CALLS_PER_ROUND = 5
 SECONDS_PER_ROUND = 0.25
 RESAMPLES = 2000
@@ -30,7 +31,11 @@ class Timed(Protocol):
 def time_calls(
     function: Callable[[], Any], clock: Callable[[], float] = time.perf_counter
 ) -> list[float]:
-    """Times a few calls after an untimed one, which warms up caches and clock frequency.
+    """Times a few calls after untimed ones, at least one and for at least `WARM_UP_SECONDS`.
+
+    The untimed ones warm up caches and clock frequency, and outlast what the backend before leaves
+    behind: its threads keep a core busy for a while after their last call, and this one's threads
+    share the other until the system spreads them (docs/performance.md).
 
     Stops after `CALLS_PER_ROUND` calls, or when they have taken `SECONDS_PER_ROUND` in total.
 
@@ -41,7 +46,10 @@ def time_calls(
     Returns:
         Seconds of each call.
     """
+    start = clock()
     function()
+    while clock() - start < WARM_UP_SECONDS:
+        function()
     seconds: list[float] = []
     while len(seconds) < CALLS_PER_ROUND and sum(seconds) < SECONDS_PER_ROUND:
         start = clock()

@@ -3,6 +3,7 @@ import pytest
 
 from asymtrack_jax.benchmark.timing import (
     CALLS_PER_ROUND,
+    WARM_UP_SECONDS,
     interleave,
     latency_ms,
     ratio,
@@ -11,22 +12,22 @@ from asymtrack_jax.benchmark.timing import (
 
 
 class Clock:
-    """A clock that calls advance; the first call is slow."""
+    """A clock that calls advance; those in the first `slow` seconds take ten times as long."""
 
-    def __init__(self, seconds: float):
-        self.now, self._seconds, self._first = 0.0, seconds, 100.0
+    def __init__(self, seconds: float, slow: float):
+        self.now, self._seconds, self._slow = 0.0, seconds, slow
 
     def call(self) -> None:
-        self.now += self._seconds + self._first
-        self._first = 0.0
+        self.now += self._seconds * (10 if self.now < self._slow else 1)
 
     def __call__(self) -> float:
         return self.now
 
 
 @pytest.mark.parametrize(("seconds", "calls"), [(0.01, CALLS_PER_ROUND), (0.1, 3), (10.0, 1)])
-def test_slow_calls_are_fewer_and_the_first_does_not_count(seconds, calls):
-    clock = Clock(seconds)
+@pytest.mark.parametrize("slow", [1e-9, WARM_UP_SECONDS])
+def test_slow_calls_are_fewer_and_those_of_the_warm_up_do_not_count(seconds, calls, slow):
+    clock = Clock(seconds, slow)
     np.testing.assert_allclose(time_calls(clock.call, clock), [seconds] * calls)
 
 
