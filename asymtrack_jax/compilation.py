@@ -13,6 +13,8 @@ import jax
 import jaxlib.version
 from jax.core import Tracer
 
+from asymtrack_jax.files import expand_home
+
 CACHE = Path("~/.cache/asymtrack_jax/compiled")
 LEAST_SECONDS = 0.2  # of compilation; JAX's own, 1.0, leaves init_template out on a fast machine
 
@@ -29,8 +31,8 @@ def enable_compilation_cache() -> None:
     """
     if os.environ.get("ASYMTRACK_CACHE") == "0" or jax.config.values["jax_compilation_cache_dir"]:
         return
-    directory = cache_directory()
     with contextlib.suppress(OSError):  # else JAX would warn at each compilation
+        directory = cache_directory()
         directory.mkdir(parents=True, exist_ok=True)
         jax.config.update("jax_compilation_cache_dir", str(directory))
         if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
@@ -38,10 +40,14 @@ def enable_compilation_cache() -> None:
 
 
 def cache_directory() -> Path:
-    """Returns the directory in `CACHE` for this processor and these versions of jax and jaxlib."""
+    """Returns the directory in `CACHE` for this processor and these versions of jax and jaxlib.
+
+    Raises:
+        FileNotFoundError: the user has no home directory.
+    """
     key = hashlib.sha256(processor().encode()).hexdigest()[:12]
     versions = f"jax-{jax.__version__}-jaxlib-{jaxlib.version.__version__}"
-    return CACHE.expanduser() / f"{versions}-{key}"
+    return expand_home(CACHE) / f"{versions}-{key}"
 
 
 def processor() -> str:

@@ -1,4 +1,4 @@
-"""Atomic writing of files and directories: readers see all of the content or none."""
+"""Paths, and atomic writing of files and directories: readers see all of the content or none."""
 
 import contextlib
 import fcntl
@@ -15,6 +15,18 @@ from asymtrack_jax.errors import InputError
 _TOKEN_BYTES = 8
 
 _log = logging.getLogger(__name__)
+
+
+def expand_home(path: Path) -> Path:
+    """Replaces a leading `~` by the user's home directory.
+
+    Raises:
+        FileNotFoundError: the user has none, as in some containers.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise FileNotFoundError(f"{path}: this user has no home directory; set HOME") from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:

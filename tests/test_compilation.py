@@ -55,6 +55,13 @@ def test_a_directory_that_cannot_be_made_is_left_out(cache):
     assert jax.config.values[NAME] is None
 
 
+def test_without_a_home_directory_nothing_is_kept(monkeypatch):
+    jax.config.update(NAME, None)
+    monkeypatch.setattr(compilation, "CACHE", Path("~no-such-user/cache"))
+    enable_compilation_cache()
+    assert jax.config.values[NAME] is None
+
+
 def test_the_directory_is_of_this_processor_and_these_versions(cache, monkeypatch):
     directory = compilation.cache_directory()
     assert directory.parent == cache

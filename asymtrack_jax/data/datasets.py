@@ -10,6 +10,7 @@ from asymtrack_jax.data.index import Part, SequenceIndex, open_index
 from asymtrack_jax.data.readers import coco, folder, got10k, lasot, trackingnet, tracks
 from asymtrack_jax.data.sequences import Source
 from asymtrack_jax.errors import InputError
+from asymtrack_jax.files import expand_home
 
 DATASETS: dict[str, Callable[[Path], list[Part]]] = {
     # Training sets of the published recipe:
@@ -89,7 +90,7 @@ def open_source(name: str, data: DataConfig, seed: int = 0) -> Source:
         return SyntheticSource(data.synthetic, seed)
     field, root = _root(name, data)
     try:
-        return open_dataset(field if field == "prepared" else name, root, data.cache.expanduser())
+        return open_dataset(field if field == "prepared" else name, root, expand_home(data.cache))
     except InputError as error:
         raise InputError(f"{error} (config.data.roots.{field}, for {name!r})") from error
 
@@ -152,9 +153,9 @@ def _root(name: str, data: DataConfig) -> tuple[str, Path]:
     """Returns the field of `config.Roots` of a dataset, and the dataset's root folder."""
     kind, _, folder = name.partition("/")
     if kind == "prepared":
-        return kind, data.roots.prepared.expanduser() / folder
+        return kind, expand_home(data.roots.prepared) / folder
     if name not in DATASETS:
         raise InputError(f"unknown dataset {name!r}; there are: {', '.join(_SOURCES)}")
     fields = {"got10k": "got10k", "folder": "folder", "stills": "tracks"}
     field = fields.get(name.partition("_")[0], name)
-    return field, getattr(data.roots, field).expanduser()
+    return field, expand_home(getattr(data.roots, field))

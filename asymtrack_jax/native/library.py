@@ -15,7 +15,7 @@ import jaxlib.version
 
 from asymtrack_jax.compilation import processor
 from asymtrack_jax.errors import InputError
-from asymtrack_jax.files import write_atomically
+from asymtrack_jax.files import expand_home, write_atomically
 
 FOLDER = Path(__file__).parent
 CACHE = Path("~/.cache/asymtrack_jax/native")
@@ -33,11 +33,15 @@ MACHINE_FLAGS = {
 
 
 def path() -> Path:
-    """Returns the library's path for these sources, this jaxlib and this processor."""
+    """Returns the library's path for these sources, this jaxlib and this processor.
+
+    Raises:
+        FileNotFoundError: the user has no home directory.
+    """
     sources = (file.read_text() for file in sorted(FOLDER.glob("*.[ch]*")))
     parts = (*sources, jaxlib.version.__version__, processor(), *_flags())
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
-    return CACHE.expanduser() / f"network-{key[:16]}.so"
+    return expand_home(CACHE) / f"network-{key[:16]}.so"
 
 
 def build() -> Path:
@@ -45,6 +49,7 @@ def build() -> Path:
 
     Raises:
         InputError: there is no C++ compiler, or it fails.
+        OSError: the user has no home directory, or the library cannot be written.
     """
     compiler = find_compiler()
     if compiler is None:
@@ -86,7 +91,10 @@ def wanted() -> bool:
 
 def available() -> bool:
     """Tells whether models use the library: `wanted`, and built."""
-    return wanted() and path().is_file()
+    try:
+        return wanted() and path().is_file()
+    except FileNotFoundError:  # no home directory: nothing was built
+        return False
 
 
 @functools.cache

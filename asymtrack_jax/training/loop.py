@@ -31,7 +31,7 @@ from asymtrack_jax.data.sequences import Sequence
 from asymtrack_jax.errors import InputError, first_ten
 from asymtrack_jax.evaluation.calibration import fit
 from asymtrack_jax.evaluation.reliability import ScoredFrames
-from asymtrack_jax.files import write_atomically
+from asymtrack_jax.files import expand_home, write_atomically
 from asymtrack_jax.models import checkpoint
 from asymtrack_jax.models.asymtrack import init_variables
 from asymtrack_jax.tracking.calibration import Calibration
@@ -261,7 +261,7 @@ def _start(config: Config) -> tuple[Config, TrainState]:
     """Returns the configuration with the network's sizes, and the state before the first step."""
     run = config.run
     if run.init_from is not None:
-        directory = TINY if run.init_from == "package" else run.init_from.expanduser()
+        directory = TINY if run.init_from == "package" else expand_home(run.init_from)
         if run.model_from_init:
             model = checkpoint.read(directory).config
             run = dataclasses.replace(run, model_from_init=False)
@@ -297,7 +297,7 @@ def _summary(config: Config, workdir: Path, sequences: list[Sequence]) -> str:
         if name in best["scores"]
     ]
     which = f"step {best['step']}" if best["step"] else "the initial weights, which are the best"
-    folder = config.data.roots.folder.expanduser()
+    folder = expand_home(config.data.roots.folder)
     names = [Path(sequence.name).parent.parent.name for sequence in sequences]
     command, what = ["track"], "it on a rendered clip"
     own = config.data.tracking in ("folder", "folder_val")

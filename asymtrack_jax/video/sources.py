@@ -59,9 +59,9 @@ def open_source(name: str | None, seed: int = DEFAULT_SEED) -> FrameSource:
             raise InputError(f"the clip's seed must be at least 0; got {seed}")
         clip = render_clip(120, (360, 480), seed)
         return FrameSource(clip[0], iter(clip), num_frames=len(clip), truth=clip.boxes)
-    if re.match(r"[a-z][a-z0-9+.-]*://", name):
+    if re.match(r"[a-z][a-z0-9+.-]*://", name, re.IGNORECASE):
         problem = f"{name}: OpenCV cannot open this URL, or gets no frame from it"
-        if name.startswith("http"):
+        if name.lower().startswith("http"):
             problem += "; most .mp4 files need a server that answers range requests"
         return _open_capture(cv2.VideoCapture(name), problem, None)
     if " ! " in name:

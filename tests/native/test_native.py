@@ -133,8 +133,9 @@ class TestBuilt:
         assert Model(config, fused).kernels == "XLA"
 
 
-def test_nothing_is_used_that_was_not_built(variables, tmp_path, monkeypatch):
-    monkeypatch.setattr(library, "CACHE", tmp_path)
+@pytest.mark.parametrize("cache", ["empty", "~no-such-user"])
+def test_nothing_is_used_that_was_not_built(cache, variables, tmp_path, monkeypatch):
+    monkeypatch.setattr(library, "CACHE", tmp_path if cache == "empty" else Path(cache))
     monkeypatch.delenv("ASYMTRACK_NATIVE")
     assert Model(VARIANTS["testing"], fuse(variables)).kernels == "XLA"
 

@@ -99,7 +99,7 @@ def test_a_video_is_read_from_a_url(tmp_path):
             assert len(list(source.frames)) == 3
             assert source.path is None
             with pytest.raises(InputError, match=r"cannot open this URL.*range requests"):
-                open_source(f"{base}/b.avi")
+                open_source(f"{base.upper()}/b.avi")
         finally:
             server.shutdown()
 
