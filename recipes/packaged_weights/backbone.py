@@ -1,4 +1,4 @@
-r"""Stage 1 of 8 of the packaged weights: feature distillation of the backbone from NanoTrack's.
+r"""Stage 1 of 10 of the packaged weights: feature distillation of the backbone from NanoTrack's.
 
 Takes some 20 minutes on two cores that were also used otherwise. The schedule has 2,000 steps; the
 run was stopped after 1,000, that is, 8,000 pairs or 40,000 images of 128 x 128 pixels, when it

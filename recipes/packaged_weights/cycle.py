@@ -1,4 +1,4 @@
-"""Stage 6 of 8 of the packaged weights: cycles of cosine decay.
+"""Stage 6 of 10 of the packaged weights: cycles of cosine decay.
 
 Run several times, each from the end of the one before (`--config.run.init_from`) and with another
 seed: 4 epochs with a backbone multiplier of 0.3, then 8 and 7 epochs (of 3,200 pairs) with 0.5.

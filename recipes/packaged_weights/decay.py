@@ -1,4 +1,4 @@
-"""Stage 8 of 8 of the packaged weights: more labelled video, and cosine decay to the end.
+"""Stage 8 of 10 of the packaged weights: more labelled video, and cosine decay.
 
 Trains on 76,800 pairs, at 21 to 41 per second on two cores.
 

@@ -1,4 +1,4 @@
-"""Stage 3 of 8 of the packaged weights: AsymTrack-T at its own crop sizes.
+"""Stage 3 of 10 of the packaged weights: AsymTrack-T at its own crop sizes.
 
 Trains on 35,200 pairs, at 15 to 19 per second on two cores. `asymtrack_jax/weights/README.md`
 describes the data, the preparation of the crops in the folder P, and the results.

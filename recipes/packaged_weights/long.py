@@ -1,4 +1,4 @@
-"""Stage 4 of 8 of the packaged weights: more data and augmentation, of any length.
+"""Stage 4 of 10 of the packaged weights: more data and augmentation, of any length.
 
 It starts from the weights of `full.py`, which was run twice, the second time with more data (see
 `asymtrack_jax/weights/README.md`). The learning rate is constant, so that the run may be stopped at

@@ -1,4 +1,4 @@
-"""Stage 5 of 8 of the packaged weights: `long.py` with stronger augmentation.
+"""Stage 5 of 10 of the packaged weights: `long.py` with stronger augmentation.
 
 Wider centre jitter, more distractors, and crops of low resolution, as of small targets. Trained on
 38,880 pairs, at 6 to 15 per second on two cores with other load; it may be stopped at any time.

@@ -1,4 +1,4 @@
-"""Stage 2 of 8 of the packaged weights: training on pairs with smaller search crops.
+"""Stage 2 of 10 of the packaged weights: training on pairs with smaller search crops.
 
 Trains on 19,200 pairs, at 27 per second on two cores. The search factor is 3 instead of 4, with a
 proportionally smaller crop, so that pairs take less time and targets keep their size in pixels.

@@ -1,4 +1,4 @@
-"""Stage 7 of 8 of the packaged weights: videos that `label_video.py` labelled.
+"""Stage 7 of 10 of the packaged weights: videos that `label_video.py` labelled.
 
 It starts from the mean of the four ends of `cycle.py` (see `average.py`). The learning rate is
 constant, so that the run may be stopped at any time. Trains on 27 to 45 pairs per second on two

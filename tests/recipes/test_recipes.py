@@ -9,7 +9,18 @@ from asymtrack_jax.config import Config
 from asymtrack_jax.configs.loading import load_config
 
 RECIPES = Path(__file__).parent.parent.parent / "recipes" / "packaged_weights"
-RUNS = ("backbone", "near", "full", "long", "longer", "cycle", "video", "decay")
+RUNS = (
+    "backbone",
+    "near",
+    "full",
+    "long",
+    "longer",
+    "cycle",
+    "video",
+    "decay",
+    "video_more",
+    "decay_more",
+)
 
 
 def config(run: str) -> Config:
