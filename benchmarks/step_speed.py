@@ -9,7 +9,6 @@ pyyaml and easydict. Linux only.
 import argparse
 import contextlib
 import importlib
-import itertools
 import os
 import re
 import subprocess
@@ -53,15 +52,12 @@ def our_step(variant: str, batch_size: int) -> tuple[Step, str]:
     step = devices.jit_train_step(make_train_step(config, recipe), mesh)
     compiled = step.lower(state, batch).compile()
     seconds = time.perf_counter() - start
-    devices.return_memory()
-
-    numbers = itertools.count(1)
+    freed_memory = devices.FreedMemory()
 
     def run() -> None:
         nonlocal state
         state, _ = jax.block_until_ready(compiled(state, batch))
-        if next(numbers) % devices.RETURN_MEMORY_STEPS == 0:
-            devices.return_memory()
+        freed_memory.limit()
 
     flags = os.environ.get("XLA_FLAGS", "")
     facts = f"jax {jax.__version__}, {mesh.size} devices, XLA_FLAGS={flags!r}"

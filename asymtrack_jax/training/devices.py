@@ -9,6 +9,7 @@ import ctypes
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -32,7 +33,6 @@ _SHUTDOWN_SECONDS = 60
 # M_ARENA_MAX, M_MMAP_MAX and M_TRIM_THRESHOLD of malloc.h: one heap for all threads and all sizes,
 # which never shrinks.
 _KEEP_FREED_MEMORY = ((-8, 1), (-4, 0), (-1, -1))
-RETURN_MEMORY_STEPS = 10
 
 
 def initialize_distributed(
@@ -112,15 +112,36 @@ def prepare_cpu(config: TrainConfig) -> None:
             mallopt(parameter, value)
 
 
-def return_memory() -> None:
-    """Returns freed memory to the kernel.
+class FreedMemory:
+    """Returns the memory that malloc keeps (`prepare_cpu`) to the kernel when it has grown too far.
 
-    A process that `prepare_cpu` set up is to call it after compiling, which takes gigabytes, and
-    every `RETURN_MEMORY_STEPS` steps: what lies between two steps splits the heap, so that some
-    steps find no room in it and it grows, by gigabytes in 25 steps (docs/performance.md).
+    What is allocated between two steps splits the heap, so that some steps find no room in it and
+    it grows, by gigabytes in ten steps (docs/performance.md). It may grow by as much as the first
+    return gave back, or by a quarter where that is more, before all that is free is returned again.
     """
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
+
+    def __init__(self):
+        self._limit = self._allowance = 0  # bytes
+
+    def limit(self) -> None:
+        """Returns freed memory if too much has gathered; call it after every step."""
+        resident = _resident_bytes()
+        if resident <= self._limit:
+            return
+        with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
+        left = _resident_bytes()
+        self._allowance = self._allowance or max(resident - left, resident // 4)
+        self._limit = left + self._allowance
+
+
+def _resident_bytes() -> int:
+    """Returns the memory of this process that is in RAM, in bytes; 0 where Linux does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:

@@ -148,7 +148,7 @@ def _train(
             _log.info("resuming after step %d; another --workdir starts a new run", start)
         elif start == 0 and run.init_from is not None:  # what training improves on
             validate(0, state)
-        window, previous = _Window(train.batch_size), None
+        window, freed_memory, previous = _Window(train.batch_size), devices.FreedMemory(), None
         for step in range(start + 1, train.num_steps + 1):
             with window.waiting():
                 batch = next(batches)
@@ -157,8 +157,7 @@ def _train(
             if step == start + 1:  # its time includes compilation
                 window.restart_clock(metrics)
                 progress.set_description()
-            if step == start + 1 or step % devices.RETURN_MEMORY_STEPS == 0:
-                devices.return_memory()
+            freed_memory.limit()
             if previous is not None:  # one step late, so that the device does not wait
                 _check_finite(workdir, *previous)
             previous = step, batch, metrics

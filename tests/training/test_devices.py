@@ -238,6 +238,20 @@ def test_cores_become_devices_and_freed_memory_is_kept(
     assert kept
 
 
+def test_freed_memory_may_grow_by_as_much_as_the_first_step_left(monkeypatch):
+    # Returning leaves 10 units first, then 12; the step that left 20 may leave 12 + 10 later.
+    resident = iter([20, 10, 19, 20, 21, 12, 22, 23, 12])
+    trims = []
+    libc = SimpleNamespace(malloc_trim=trims.append)
+    monkeypatch.setattr(devices.ctypes, "CDLL", lambda _: libc)
+    monkeypatch.setattr(devices, "_resident_bytes", lambda: next(resident))
+    memory, after = devices.FreedMemory(), []
+    for _ in range(6):
+        memory.limit()
+        after.append(len(trims))
+    assert after == [1, 1, 1, 2, 2, 3]
+
+
 # In a process of its own, whose allocator may be set.
 _FREES_200_MIB = """
 import re
@@ -252,7 +266,7 @@ blocks = [b"x" * 2**20 for _ in range(200)]
 full = resident()
 del blocks
 kept = resident()
-devices.return_memory()
+devices.FreedMemory().limit()
 print(full - kept, full - resident())
 """
 

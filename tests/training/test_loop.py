@@ -326,7 +326,8 @@ class TestSteps:
             monkeypatch.setattr(devices, "jit_train_step", lambda *_: train_step)
             monkeypatch.setattr(devices, "jit_eval_step", lambda *_: eval_step)
             monkeypatch.setattr(devices, "put_batch", lambda _, batch: batch)
-            monkeypatch.setattr(devices, "return_memory", lambda: calls.append("return memory"))
+            memory = SimpleNamespace(limit=lambda: calls.append("limit memory"))
+            monkeypatch.setattr(devices, "FreedMemory", lambda: memory)
             checkpoints: Any = SimpleNamespace(
                 due=lambda _: False,
                 save=lambda _: calls.append("save"),
@@ -339,15 +340,15 @@ class TestSteps:
 
         return run
 
-    def test_memory_is_returned_after_compilation_and_every_tenth_step(self, run, calls):
+    def test_freed_memory_is_limited_after_every_step(self, run, calls):
         run()
-        returned = [calls[i - 1] for i, call in enumerate(calls) if call == "return memory"]
-        assert returned == ["step 1", "step 10", "step 20"]
-        assert calls[-4:] == ["step 25", "evaluate", "export", "save"]
+        limited = [calls[i - 1] for i, call in enumerate(calls) if call == "limit memory"]
+        assert limited == [f"step {step}" for step in range(1, 26)]
+        assert calls[-4:] == ["limit memory", "evaluate", "export", "save"]
 
     @pytest.mark.parametrize("settings", [{"picture_steps": 19}, {"validation_epochs": 3}])
     def test_a_step_that_is_not_finite_is_neither_drawn_nor_validated(self, run, calls, settings):
         broken = settings.get("picture_steps", 15)
         with pytest.raises(InputError, match=f"step {broken}: the loss or its gradient is not"):
             run(broken, **settings)
-        assert calls[-1] == f"step {broken}"
+        assert calls[-2:] == [f"step {broken}", "limit memory"]
