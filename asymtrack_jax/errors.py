@@ -49,11 +49,12 @@ def _output_is_closed() -> bool:
 def run_main(main: Callable[[], int | None]) -> None:
     """Runs a command's `main` and exits with its status.
 
-    An `InputError` or `OSError` (no such file, no permission, disk full) becomes one message on
-    standard error and exit status 1, and Ctrl-C status 130 (without a message); any other exception
-    is a defect and keeps its traceback. With `ASYMTRACK_TRACEBACK=1` in the environment all of them
-    do. If the reader of standard output has ended, as in `asymtrack --help | head`, the command
-    ends too, without a message.
+    An `InputError`, an `OSError` (no such file, no permission, disk full) or a `FloatingPointError`
+    (weights whose predictions are not finite) becomes one message on standard error and exit status
+    1, and Ctrl-C status 130 (without a message); any other exception is a defect and keeps its
+    traceback. With `ASYMTRACK_TRACEBACK=1` in the environment all of them do. If the reader of
+    standard output has ended, as in `asymtrack --help | head`, the command ends too, without a
+    message.
     """
     try:
         try:
@@ -61,12 +62,12 @@ def run_main(main: Callable[[], int | None]) -> None:
         finally:
             sys.stdout.flush()  # Python's own at exit would only warn
         sys.exit(status)
-    except (InputError, OSError, KeyboardInterrupt) as error:
+    except (InputError, OSError, FloatingPointError, KeyboardInterrupt) as error:
         if isinstance(error, BrokenPipeError) and _output_is_closed():
             sys.exit(128 + signal.SIGPIPE)
         if os.environ.get("ASYMTRACK_TRACEBACK") == "1":
             raise
         if isinstance(error, KeyboardInterrupt):
             sys.exit(128 + signal.SIGINT)
-        hint = " (ASYMTRACK_TRACEBACK=1 shows where)" if isinstance(error, OSError) else ""
+        hint = " (ASYMTRACK_TRACEBACK=1 shows where)" if not isinstance(error, InputError) else ""
         sys.exit(f"error: {printable(str(error))}{hint}")

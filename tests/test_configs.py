@@ -1,5 +1,4 @@
 import importlib
-import sys
 from pathlib import Path
 
 import pytest
@@ -56,9 +55,9 @@ def test_a_configuration_file_that_raises_is_named_with_its_line(
 
 
 def test_a_configuration_file_may_import_from_the_current_folder(tmp_path: Path, monkeypatch):
-    """As the recipes do, by the console command too, whose path does not have that folder."""
-    monkeypatch.setattr(sys, "path", sys.path[:])
+    """As the recipes do."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
     (tmp_path / "shared_settings.py").write_text("SEED = 7")
     (tmp_path / "mine.py").write_text(
         "from asymtrack_jax.config import Config\n"

@@ -14,18 +14,18 @@ def fail_with(error):
     return main
 
 
-@pytest.mark.parametrize("error", [InputError("no such thing"), FileNotFoundError("no such thing")])
-def test_what_the_user_can_mend_is_one_line(error, monkeypatch):
+@pytest.mark.parametrize("kind", [InputError, FileNotFoundError, FloatingPointError])
+def test_what_the_user_can_mend_is_one_line(kind, monkeypatch):
     monkeypatch.delenv("ASYMTRACK_TRACEBACK", raising=False)
     with pytest.raises(SystemExit, match=r"^error: no such thing( \(ASYMTRACK_TRACEBACK=1.*)?$"):
-        run_main(fail_with(error))
+        run_main(fail_with(kind("no such thing")))
 
 
-@pytest.mark.parametrize("error", [InputError("no such thing"), FileNotFoundError("no such thing")])
-def test_its_traceback_can_be_asked_for(error, monkeypatch):
+@pytest.mark.parametrize("kind", [InputError, FileNotFoundError, FloatingPointError])
+def test_its_traceback_can_be_asked_for(kind, monkeypatch):
     monkeypatch.setenv("ASYMTRACK_TRACEBACK", "1")
-    with pytest.raises(type(error)):
-        run_main(fail_with(error))
+    with pytest.raises(kind):
+        run_main(fail_with(kind("no such thing")))
 
 
 def test_an_interruption_is_a_status_without_a_traceback(monkeypatch):

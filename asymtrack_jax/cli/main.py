@@ -73,7 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
 
 
 def script(command: str | None = None) -> None:
-    """Runs the console command, or the given command for a script of the checkout, and exits."""
+    """Runs the console command, or the given command for a script of the checkout, and exits.
+
+    Configurations and trackers may be modules of the current folder, as with `python -m`.
+    """
+    sys.path.append("")
     prefix = [] if command is None else [command]
     run_main(lambda: main([*prefix, *sys.argv[1:]]))
 

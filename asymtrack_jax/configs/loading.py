@@ -1,7 +1,6 @@
 """Loads configurations: packaged ones by name, or Python files that define `get_config()`."""
 
 import importlib.util
-import sys
 import traceback
 from pathlib import Path
 
@@ -15,7 +14,8 @@ NAMES = tuple(name for name in _PACKAGED if name not in ("__init__", "loading"))
 def load_config(name: str) -> Config:
     """Runs a configuration file and returns what its `get_config()` returns.
 
-    The file may import modules from the current folder, as those in `recipes/` do.
+    On the command line the file may import modules from the current folder, as those in `recipes/`
+    do.
 
     Args:
         name: name of a packaged configuration, one of `NAMES`, or path of a Python file.
@@ -32,8 +32,6 @@ def load_config(name: str) -> Config:
             f"of the packaged names: {', '.join(NAMES)}"
         )
     module = importlib.util.module_from_spec(spec)
-    if (folder := str(Path.cwd())) not in sys.path:  # the console command leaves it out
-        sys.path.append(folder)
     try:
         spec.loader.exec_module(module)
         config = module.get_config() if hasattr(module, "get_config") else None

@@ -59,7 +59,8 @@ def calibrate(
         output: directory to write.
 
     Returns:
-        A summary to print: calibration errors before and after, and the area under the ROC curve.
+        A summary to print: calibration errors before and after, the area under the ROC curve, and
+        a hint if the results' boxes are truncated to integers.
 
     Raises:
         InputError: the results are of another checkpoint; or see `fit`.
@@ -77,9 +78,14 @@ def calibrate(
     calibration = fitted.after(read_calibration(loaded.metadata))
     metadata = {**loaded.metadata, KEY: dataclasses.asdict(calibration)}
     path = checkpoint.save(output, loaded.config, loaded.variables, metadata)
+    truncated = manifest.get("result_format") == "int"
+    hint = (
+        "\nThe boxes of the results are truncated to integers, which lowers the overlap of small "
+        "targets: asymtrack evaluate --float-results keeps them exact"
+    )
     after = dataclasses.replace(frames, scores=fitted(frames.scores))
     return (
         f"{path}: {calibration}, fitted to {len(frames.scores)} frames. Calibration error "
         f"{frames.error():.3f} before and {after.error():.3f} after; area under the ROC curve of "
-        f"hits (IoU above 0.5) {frames.auroc():.3f}"
+        f"hits (IoU above 0.5) {frames.auroc():.3f}{hint if truncated else ''}"
     )

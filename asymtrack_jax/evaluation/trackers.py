@@ -3,7 +3,6 @@
 import functools
 import importlib
 import math
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,8 +45,8 @@ def make_factory(spec: str) -> Factory:
 
     Args:
         spec: `opencv:NAME?OPTION=VALUE&...` with a name of `OPENCV` and fields of that tracker's
-            `Params` in OpenCV, or `MODULE:FACTORY`. The module is imported, from the current folder
-            too; its code runs.
+            `Params` in OpenCV, or `MODULE:FACTORY`. The module is imported, on the
+            command line from the current folder too; its code runs.
 
     Raises:
         InputError: there is no such tracker, or it lacks its model files.
@@ -61,8 +60,6 @@ def make_factory(spec: str) -> Factory:
 
 
 def _imported(spec: str, module: str, name: str) -> Factory:
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)
     try:
         factory = functools.reduce(getattr, name.split("."), importlib.import_module(module))
     except ModuleNotFoundError as error:

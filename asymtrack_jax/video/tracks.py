@@ -152,7 +152,7 @@ def read_track(path: Path) -> Track:
     """
     suffix = path.suffix.lower()
     if suffix == ".csv":
-        records: Iterable[Mapping[str, Any]] = csv.DictReader(read_lines(path))
+        records: Iterable[Mapping[str, Any]] = _csv_records(path)
     elif suffix == ".jsonl":
         records = _json_records(path)
     else:
@@ -164,6 +164,13 @@ def read_track(path: Path) -> Track:
     if not np.array_equal(table[:, 0], np.arange(len(table))):
         raise InputError(f"{path}: frames must be 0, 1, 2 and so on, each once")
     return Track(table[:, 2:6], table[:, 6])
+
+
+def _csv_records(path: Path) -> Iterator[Mapping[str, Any]]:
+    reader = csv.DictReader(read_lines(path))
+    if not set(FIELDS[:-1]) <= set(reader.fieldnames or ()):
+        raise InputError(f"{path}: expected a first line that names {', '.join(FIELDS[:-1])}")
+    return reader
 
 
 def _json_records(path: Path) -> Iterator[Mapping[str, Any]]:

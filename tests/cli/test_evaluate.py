@@ -324,7 +324,7 @@ def test_trackers_of_others_are_run_and_compared(place, fake, monkeypatch, capsy
         "    def init(self, frame, bbox):\n        self.bbox = bbox\n"
         "    def update(self, frame):\n        return self.bbox\n"
     )
-    monkeypatch.setattr("sys.path", list(sys.path))
+    monkeypatch.syspath_prepend("")
     arguments = ["--dataset", "folder", "--tracker", "their_tracker:Still", "--tracker"]
     assert evaluate.main([*arguments, "asymtrack"]) == 0
     printed = capsys.readouterr().out

@@ -1,3 +1,4 @@
+import importlib
 import re
 import sys
 import tomllib
@@ -41,6 +42,24 @@ def test_a_missing_extra_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "asymtrack_jax.cli.vot", _Needs("trax"))
     with pytest.raises(InputError, match=r"asymtrack vot needs trax.*pip install -e '\.\[vot\]'"):
         cli.main(["vot"])
+
+
+def test_modules_of_the_current_folder_can_be_imported(tmp_path, monkeypatch):
+    """By the console command too, whose `sys.path` lacks that folder."""
+    folders = [folder for folder in sys.path if folder not in ("", str(Path.cwd()))]
+    monkeypatch.setattr(sys, "path", folders)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "module_of_the_test.py").write_text("def main(_):\n    return 3\n")
+    monkeypatch.setattr(sys, "argv", ["asymtrack", "vot"])
+    monkeypatch.setitem(sys.modules, "asymtrack_jax.cli.vot", _Imports("module_of_the_test"))
+    with pytest.raises(SystemExit) as exited:
+        cli.script()
+    assert exited.value.code == 3
+
+
+class _Imports:
+    def __init__(self, name: str):
+        self.main = lambda arguments: importlib.import_module(name).main(arguments)
 
 
 class _Needs:

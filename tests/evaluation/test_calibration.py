@@ -59,7 +59,9 @@ def test_the_command_writes_a_calibrated_copy(tmp_path, variables, capsys):
         print(calibration.calibrate(tmp_path / source, results_dir, sequences, written))
 
     run("c", "d")
-    assert "fitted to 5 frames" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "fitted to 5 frames" in printed
+    assert "truncated" not in printed
     metadata = checkpoint.read(tmp_path / "d").metadata
     found = read_calibration(metadata)
     assert found is not None
@@ -75,6 +77,9 @@ def test_the_command_writes_a_calibrated_copy(tmp_path, variables, capsys):
     again = read_calibration(checkpoint.read(tmp_path / "e").metadata)
     assert again is not None
     assert again.slope > found.slope > 2  # hits and misses are apart: the steeper, the better
+    (directory / "manifest.json").write_text(json.dumps({**manifest, "result_format": "int"}))
+    run("d", "f")
+    assert "--float-results keeps them exact" in capsys.readouterr().out
     (directory / "manifest.json").write_text(json.dumps({"checkpoint_sha256": "0"}))
     with pytest.raises(InputError, match="results of another checkpoint"):
-        run("c", "f")
+        run("c", "g")

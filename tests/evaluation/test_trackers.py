@@ -79,13 +79,6 @@ def test_what_update_returns_must_be_a_box(monkeypatch):
         slots.advance({0: FRAME})
 
 
-def test_modules_are_found_in_the_current_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "my_tracker_of_the_test.py").write_text("class Nothing:\n    pass\n")
-    assert trackers.make_factory("my_tracker_of_the_test:Nothing").__name__ == "Nothing"
-
-
 class FakeOpenCV:
     """Looks at the frame's blue, and loses the target in black frames."""
 
@@ -148,7 +141,6 @@ def test_opencv_takes_what_it_is_given():
     ],
 )
 def test_what_cannot_track_is_refused(module, monkeypatch, spec, message):
-    monkeypatch.setattr(sys, "path", list(sys.path))
     with pytest.raises(InputError, match=message):
         trackers.make_factory(spec)
 

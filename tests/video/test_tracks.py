@@ -69,7 +69,8 @@ HEADER = "frame,target,x,y,w,h,score,lost\n"
     [
         ("a.txt", "1,2,3,4,1\n1,2,3,4\n", "line 2: expected x,y,w,h,score"),
         ("a.txt", "1,2,3\n", "line 1: expected x,y,w,h"),
-        ("a.csv", "x,y\n1,2\n", "record 1: expected finite numbers frame, target, x"),
+        ("a.csv", "x,y\n1,2\n", "expected a first line that names frame, target, x"),
+        ("a.csv", "0,0,1,2,3,4,1,0\n", "expected a first line that names"),
         ("a.csv", HEADER + "0,0,1,2,3,4\n", "record 1: expected finite"),
         ("a.csv", HEADER + "0,0,1,2,inf,4,1,0\n", "record 1: expected finite"),
         ("a.csv", HEADER + "1,0,1,2,3,4,1,0\n", "frames must be 0, 1, 2"),
