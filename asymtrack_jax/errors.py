@@ -69,5 +69,5 @@ def run_main(main: Callable[[], int | None]) -> None:
             raise
         if isinstance(error, KeyboardInterrupt):
             sys.exit(128 + signal.SIGINT)
-        hint = " (ASYMTRACK_TRACEBACK=1 shows where)" if not isinstance(error, InputError) else ""
+        hint = "" if isinstance(error, InputError) else " (ASYMTRACK_TRACEBACK=1 shows where)"
         sys.exit(f"error: {printable(str(error))}{hint}")

@@ -78,14 +78,15 @@ def calibrate(
     calibration = fitted.after(read_calibration(loaded.metadata))
     metadata = {**loaded.metadata, KEY: dataclasses.asdict(calibration)}
     path = checkpoint.save(output, loaded.config, loaded.variables, metadata)
-    truncated = manifest.get("result_format") == "int"
-    hint = (
-        "\nThe boxes of the results are truncated to integers, which lowers the overlap of small "
-        "targets: asymtrack evaluate --float-results keeps them exact"
-    )
+    hint = ""
+    if manifest.get("result_format") == "int":
+        hint = (
+            "\nThe boxes of the results are truncated to integers, which lowers the overlap of "
+            "small targets: asymtrack evaluate --float-results keeps them exact"
+        )
     after = dataclasses.replace(frames, scores=fitted(frames.scores))
     return (
         f"{path}: {calibration}, fitted to {len(frames.scores)} frames. Calibration error "
         f"{frames.error():.3f} before and {after.error():.3f} after; area under the ROC curve of "
-        f"hits (IoU above 0.5) {frames.auroc():.3f}{hint if truncated else ''}"
+        f"hits (IoU above 0.5) {frames.auroc():.3f}{hint}"
     )

@@ -45,8 +45,8 @@ def make_factory(spec: str) -> Factory:
 
     Args:
         spec: `opencv:NAME?OPTION=VALUE&...` with a name of `OPENCV` and fields of that tracker's
-            `Params` in OpenCV, or `MODULE:FACTORY`. The module is imported, on the
-            command line from the current folder too; its code runs.
+            `Params` in OpenCV, or `MODULE:FACTORY`. The module is imported, on the command
+            line from the current folder too; its code runs.
 
     Raises:
         InputError: there is no such tracker, or it lacks its model files.
